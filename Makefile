@@ -1,0 +1,43 @@
+# Set up, run, check. Needs Python 3.11 with venv, and git; all else is installed into .venv.
+PYTHON ?= python3.11
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PYTHONUNBUFFERED = 1
+
+.PHONY: demo test setup setup-comet lint unit rehearsal lock clean
+
+demo: setup  ## the default workflow, from nothing to the report
+	$(BIN)/snakemake --quiet rules
+
+test: setup lint unit rehearsal  ## everything that is checked
+
+setup: .venv/.installed
+
+.venv/.installed: envs/main.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -r envs/main.txt
+	touch $@
+
+setup-comet: envs/comet.txt  ## only for runs that ask for COMET
+	$(PYTHON) -m venv .venv-comet
+	.venv-comet/bin/pip install --quiet -r envs/comet.txt
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+
+unit: setup
+	$(BIN)/pytest -m "not rehearsal"
+
+rehearsal: setup  ## every rule, the real model, tiny input
+	$(BIN)/pytest -m rehearsal
+
+lock: setup  ## resolve the pinned environments anew
+	$(BIN)/python envs/lock.py main
+	$(BIN)/python envs/lock.py comet
+
+clean:  ## everything made; the environments stay
+	rm -rf results logs .snakemake

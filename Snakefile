@@ -1,0 +1,36 @@
+"""Pivotlift: lift a base language model in 100+ languages, the BayLing 2 way. This file is the table of contents."""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/downloads.smk"
+include: "rules/benchmarks.smk"
+include: "rules/corpora.smk"
+include: "rules/instructions.smk"
+include: "rules/mixtures.smk"
+include: "rules/models.smk"
+include: "rules/predictions.smk"
+include: "rules/scores.smk"
+include: "rules/reports.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/reports/index.html",
+
+
+onsuccess:
+    print("The report is ready: results/reports/index.html")
+
+
+onerror:
+    print(
+        "A step failed. Its log is named above; one finished step is never lost: mend the cause and run the same command again."
+    )

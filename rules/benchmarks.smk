@@ -1,0 +1,25 @@
+"""Benchmarks: one language of one test set, official or built, in one shape.
+
+In:   a package, a raw corpus, or the folder or archive that the config names
+Out:  results/benchmarks/<benchmark>/<language>.json  its items, or the reason why it has none
+Try:  snakemake results/benchmarks/udhr/swh_Latn.json
+"""
+
+
+rule benchmark:
+    input:
+        material=benchmark_material,
+        code=code.sources("benchmarks.prepare"),
+    output:
+        "results/benchmarks/{benchmark}/{language}.json",
+    log:
+        "logs/benchmark/{benchmark}/{language}.log",
+    conda:
+        "../envs/main.yaml"
+    params:
+        row=lambda wildcards: as_json(
+            BENCHMARKS[wildcards.benchmark] | {"language": tables.row("languages", wildcards.language)}
+        ),
+    shell:
+        "python -m workflow_scripts.benchmarks.prepare --benchmark {wildcards.benchmark} --language {wildcards.language} "
+        "--material {input.material} --output {output} > {log} 2>&1"

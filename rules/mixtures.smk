@@ -1,0 +1,51 @@
+"""Mixtures: what share each language gets, drawn deterministically, plan beside reality.
+
+In:   instructions of all languages that are not kept out
+Out:  results/mixtures/<mixture>.parquet     rows in training order
+      results/mixtures/<mixture>.ledger.csv  planned and realised share of each language
+      results/mixtures/<mixture>.audit.csv   rows that hold text of a benchmark, for every benchmark that is evaluated
+Try:  snakemake results/mixtures/laptop.parquet
+"""
+
+
+rule mixture:
+    input:
+        instructions=instruction_files,
+        code=code.sources("mixtures.mix"),
+    output:
+        mixture="results/mixtures/{mixture}.parquet",
+        ledger="results/mixtures/{mixture}.ledger.csv",
+    log:
+        "logs/mixture/{mixture}.log",
+    conda:
+        "../envs/main.yaml"
+    params:
+        settings=lambda wildcards: as_json(config["mixtures"][wildcards.mixture] | {"languages": config["languages"]}),
+    shell:
+        "python -m workflow_scripts.mixtures.mix --mixture {wildcards.mixture} --instructions {input.instructions} "
+        "--settings {params.settings:q} --output {output.mixture} --ledger {output.ledger} > {log} 2>&1"
+
+
+rule audit:
+    # Apart from the mixture, so that a benchmark added later is checked against what was trained on, and retrains nothing.
+    input:
+        mixture="results/mixtures/{mixture}.parquet",
+        benchmarks=expand("results/benchmarks/{benchmark}/{language}.json", benchmark=BENCHMARKS, language=config["languages"]),
+        code=code.sources("mixtures.audit"),
+    output:
+        "results/mixtures/{mixture}.audit.csv",
+    log:
+        "logs/audit/{mixture}.log",
+    conda:
+        "../envs/main.yaml"
+    params:
+        settings=lambda wildcards: as_json(
+            {
+                "decontamination": {key: config["decontamination"][key] for key in ("ngram", "similarity")},
+                "languages": config["languages"],
+                "benchmarks": list(BENCHMARKS),
+            }
+        ),
+    shell:
+        "python -m workflow_scripts.mixtures.audit --mixture {input.mixture} --benchmarks-folder results/benchmarks "
+        "--settings {params.settings:q} --ledger {output} > {log} 2>&1"

@@ -1,0 +1,85 @@
+"""Models: given (package, hub, folder), trimmed to some languages' vocabulary, or trained on a mixture.
+
+In:   packages; a base model; a mixture
+Out:  results/models/<model>/model/         a Hugging Face folder with model card and licence terms
+      results/models/<model>/manifest.json  fingerprint, settings, versions; written last
+      results/models/<model>/ledger.csv     (trained) tokens, rows cut and rows dropped of each language
+Try:  snakemake results/models/gemma-3-270m-lifted/manifest.json
+
+Checkpoints of a training lie in results/models/<model>/work/, which no rule declares: Snakemake deletes declared outputs when a job
+fails, and a training must go on from where it was. The manifest is what triggers evaluation.
+"""
+
+
+rule given_model:
+    input:
+        archives=lambda wildcards: [archive_of(package) for package in config["models"][wildcards.model].get("package", ())],
+        code=code.sources("models.given"),
+    output:
+        model=directory("results/models/{model}/model"),
+        manifest="results/models/{model}/manifest.json",
+    log:
+        "logs/given_model/{model}.log",
+    wildcard_constraints:
+        model=only(models_of("given")),
+    conda:
+        "../envs/main.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        settings=lambda wildcards: as_json(config["models"][wildcards.model] | licence_of(wildcards.model)),
+    shell:
+        "python -m workflow_scripts.models.given --model {wildcards.model} --settings {params.settings:q} "
+        "--archives {input.archives} --output {output.model} --manifest {output.manifest} > {log} 2>&1"
+
+
+rule trimmed_model:
+    input:
+        base=lambda wildcards: ancient(f"results/models/{config['models'][wildcards.model]['base']}/model"),
+        manifest=lambda wildcards: f"results/models/{config['models'][wildcards.model]['base']}/manifest.json",
+        texts=lambda wildcards: trim_texts(config["models"][wildcards.model]["trim"]["languages"]),
+        code=code.sources("models.trim"),
+    output:
+        model=directory("results/models/{model}/model"),
+        manifest="results/models/{model}/manifest.json",
+    log:
+        "logs/trimmed_model/{model}.log",
+    wildcard_constraints:
+        model=only(models_of("trimmed")),
+    conda:
+        "../envs/main.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        settings=lambda wildcards: as_json(config["models"][wildcards.model]["trim"]),
+    shell:
+        "python -m workflow_scripts.models.trim --model {wildcards.model} --base-model {input.base} --base-manifest {input.manifest} "
+        "--texts {input.texts} --settings {params.settings:q} --output {output.model} --manifest {output.manifest} > {log} 2>&1"
+
+
+rule trained_model:
+    input:
+        base=lambda wildcards: ancient(f"results/models/{config['models'][wildcards.model]['base']}/model"),
+        manifest=lambda wildcards: f"results/models/{config['models'][wildcards.model]['base']}/manifest.json",
+        mixture=lambda wildcards: f"results/mixtures/{config['models'][wildcards.model]['mixture']}.parquet",
+        code=code.sources("models.train"),
+    output:
+        model=directory("results/models/{model}/model"),
+        manifest="results/models/{model}/manifest.json",
+        ledger="results/models/{model}/ledger.csv",
+    log:
+        "logs/trained_model/{model}.log",
+    wildcard_constraints:
+        model=only(models_of("trained")),
+    conda:
+        "../envs/main.yaml"
+    threads: 64
+    resources:
+        mem_mb=6000,
+    params:
+        settings=lambda wildcards: as_json(config["models"][wildcards.model]["sft"]),
+        work=lambda wildcards, output: os.path.join(os.path.dirname(output.manifest), "work"),
+    shell:
+        "python -m workflow_scripts.models.train --model {wildcards.model} --base-model {input.base} --base-manifest {input.manifest} "
+        "--mixture {input.mixture} --settings {params.settings:q} --work {params.work} --output {output.model} "
+        "--manifest {output.manifest} --ledger {output.ledger} > {log} 2>&1"

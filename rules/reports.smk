@@ -1,0 +1,63 @@
+"""Reports: one table of scores, one ledger, and pages made from nothing else.
+
+In:   all scores and ledgers of the config
+Out:  results/reports/scores.csv, .parquet  every score of the run, one row each
+      results/reports/ledger.csv            what became of every language in every stage
+      results/reports/index.html            the report; opens offline
+Try:  snakemake results/reports/scores.csv
+"""
+
+
+rule run_config:
+    # The merged config as data, so that a report says what was run.
+    output:
+        "results/reports/config.json",
+    log:
+        "logs/run_config.log",
+    conda:
+        "../envs/main.yaml"
+    params:
+        config=lambda wildcards: as_json(config),
+    shell:
+        "printf '%s\\n' {params.config:q} > {output} 2> {log}"
+
+
+rule tables:
+    input:
+        scores=score_files(),
+        ledgers=ledger_files(),
+        config="results/reports/config.json",
+        code=code.sources("reports.collect"),
+    output:
+        scores="results/reports/scores.csv",
+        parquet="results/reports/scores.parquet",
+        ledger="results/reports/ledger.csv",
+    log:
+        "logs/tables.log",
+    conda:
+        "../envs/main.yaml"
+    shell:
+        "python -m workflow_scripts.reports.collect --config {input.config} --results results --scores-csv {output.scores} "
+        "--scores-parquet {output.parquet} --ledger-csv {output.ledger} > {log} 2>&1"
+
+
+rule report:
+    input:
+        scores="results/reports/scores.parquet",
+        ledger="results/reports/ledger.csv",
+        config="results/reports/config.json",
+        manifests=expand("results/models/{model}/manifest.json", model=config["models"]),
+        provenance=expand("results/downloads/{package}.json", package=packages_used()),
+        code=code.sources("reports.site"),
+        pages=sorted(
+            str(path.relative_to(workflow.basedir)) for path in (tables.ROOT / "workflow_scripts/reports/templates").iterdir()
+        ),
+    output:
+        "results/reports/index.html",
+    log:
+        "logs/report.log",
+    conda:
+        "../envs/main.yaml"
+    shell:
+        "python -m workflow_scripts.reports.site --config {input.config} --scores {input.scores} --ledger {input.ledger} "
+        "--results results --output-folder results/reports > {log} 2>&1"

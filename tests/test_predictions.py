@@ -1,0 +1,370 @@
+"""The predictions stage with a real, tiny model: what it asks, that batching changes nothing, that nothing is asked twice."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import tiny_model
+from workflow_scripts.common import chat, files
+from workflow_scripts.common.cli import UserError
+from workflow_scripts.predictions import answer, prompts
+from workflow_scripts.predictions.engine import Engine, Request, token_limit
+
+ROOT = Path(__file__).parents[1]
+HOSTILE = 'say "{text}" to {target}\\n \\ \x01\x1b[0m\u2028\t{{source}}\r\nand a second line'
+FLORES = {
+    "template": "en-labelled",
+    "pivots": ["eng_Latn", "zho_Hans"],
+    "directions": ["X-eng", "eng-X"],
+    "shots": [0, 3],
+    "limit": None,
+    "max_new_tokens": 20,
+    "batch_size": 4,
+    "stop": "\n",
+}
+LETTERS = {"limit": 5, "batch_size": 2, "max_new_tokens": 8, "stop": "\n"}
+
+
+def benchmark(folder: Path, language: str, dev: int = 4, devtest: int = 5, reason: str = "", shape: str = "flores") -> None:
+    items: list[dict[str, Any]] = []
+    if shape == "flores":
+        items += [{"split": "dev", "item": n, "text": f"{language} dev {n}"} for n in range(dev)]
+        texts = [f"{language} test {n}" + " the cat sits" * (n % 4) for n in range(devtest)]
+        items += [{"split": "devtest", "item": n, "text": text} for n, text in enumerate(texts)]
+    else:
+        for n in range(devtest):
+            passage = {
+                "item": f"p{n // 2}#{n}",
+                "link": f"p{n // 2}",
+                "question_number": str(n),
+                "flores_passage": f"The mat {n // 2}.",
+            }
+            options = {f"mc_answer{k}": f"answer {k}" for k in range(1, 5)}
+            items.append(passage | options | {"question": "Who sits?" * (n + 1), "correct_answer_num": "1"})
+    data = {"benchmark": "test", "version": "1", "shape": shape, "language": language, "reason": reason}
+    files.write_json(folder / f"{language}.json", data | {"items": [] if reason else items})
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model, with layers and attention strong enough that its answers depend on the whole prompt."""
+    from transformers import AutoModelForCausalLM
+
+    folder = tiny_model.make(tmp_path_factory.mktemp("tiny") / "model")
+    network = AutoModelForCausalLM.from_pretrained(folder)
+    for name, weight in network.named_parameters():
+        weight.data += 3 if "post_" in name or "q_norm" in name else 0
+    network.save_pretrained(folder)
+    tokenizer = files.read_json(folder / "tokenizer.json")
+    # As in Gemma, single bytes are ordinary tokens, so that broken characters can occur.
+    tokenizer["added_tokens"] = [token for token in tokenizer["added_tokens"] if not token["content"].startswith("<0x")]
+    files.write_json(folder / "tokenizer.json", tokenizer)
+    files.write_json(folder.parent / "manifest.json", {"fingerprint": "f" * 64})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lettered(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with " A" to " D" as single tokens."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("lettered") / "model"
+    tokenizer, network = AutoTokenizer.from_pretrained(model), AutoModelForCausalLM.from_pretrained(model)
+    tokenizer.add_tokens(list(prompts.CHOICES))
+    network.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    files.write_json(folder.parent / "manifest.json", {"fingerprint": "e" * 64})
+    return folder
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    folder = tmp_path / "benchmark"
+    for language in ("eng_Latn", "zho_Hans", "deu_Latn", "hin_Deva"):
+        benchmark(folder, language)
+    return folder
+
+
+def command(model: Path, texts: Path, languages: list[str], settings: dict[str, Any]) -> list[str]:
+    """Arguments of answer.py; output and work folders stand beside the benchmark's."""
+    places = {"--model-folder": model, "--manifest": model.parent / "manifest.json", "--benchmark-folder": texts}
+    places |= {"--work": texts.parent / "work", "--output-folder": texts.parent / "out"}
+    arguments = ["--model", "tiny", "--benchmark", "test", "--languages", *languages, "--settings", json.dumps(settings)]
+    return arguments + [str(part) for place in places.items() for part in place]
+
+
+def run(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> tuple[int, int]:
+    """Run answer.py; how many it answered and reused."""
+    answer.main(arguments)
+    words = capsys.readouterr().err.splitlines()[-1].replace(",", "").split()
+    return int(words[words.index("answered") + 1]), int(words[words.index("reused") + 1])
+
+
+def alone(engine: Engine, request: Request) -> list[int]:
+    """The tokens `model.generate` gives for one prompt without company."""
+    import torch
+
+    ids = torch.tensor([request.ids])
+    out = engine.model.generate(
+        ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=request.max_new_tokens, pad_token_id=0
+    )
+    return out[0, len(request.ids) :].tolist()
+
+
+def mixed_requests(engine: Engine) -> list[Request]:
+    """Groups with a long, short or no common prefix, and of one prompt; lengths on both sides of the window (16)."""
+    import random
+
+    draw = random.Random(0)
+    vocabulary = range(260, len(engine.tokenizer))
+
+    def tokens(count: int) -> list[int]:
+        return [draw.choice(vocabulary) for _ in range(count)]
+
+    requests = []
+    for group, shared in (("long", 40), ("short", 3), ("none", 0), ("equal", 12)):
+        prefix = tokens(shared)
+        lengths = [9, 9, 9] if group == "equal" else [1, 2, 5, 11, 17, 18, 30, 44]
+        requests += [Request([2, *prefix, *tokens(length)], draw.randint(1, 30), group) for length in lengths]
+    return [*requests, Request([2, *tokens(20)], 12, "single"), Request([2, *tokens(5)], 1, "one token")]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_batches_answer_as_generate_does_alone(model: Path, batch_size: int) -> None:
+    engine = Engine(model, batch_size)
+    requests = mixed_requests(engine)
+    expected = {index: alone(engine, request) for index, request in enumerate(requests)}
+    assert len({tuple(tokens[-3:]) for tokens in expected.values()}) > 10  # the model says different things
+    found = dict(engine.generate(requests, stop=""))
+    assert found.keys() == expected.keys()
+    for index, tokens in expected.items():
+        ended = tokens[-1] in engine.ends
+        assert found[index].tokens == len(tokens)
+        assert found[index].finish == ("stop" if ended else "length")
+        assert found[index].text == engine.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+
+
+def test_stop_string_inside_a_token_ends_the_answer(model: Path) -> None:
+    engine = Engine(model, 3)
+    requests = mixed_requests(engine)
+    whole = dict(engine.generate(requests, stop=""))
+    for stop in ("r", "English", "ш"):
+        hit = {index: text.text for index, text in whole.items() if stop in text.text}
+        assert hit
+        found = dict(engine.generate(requests, stop))
+        for index, text in whole.items():
+            assert found[index].text == text.text.split(stop)[0].strip()
+            assert found[index].tokens <= text.tokens
+            if index in hit:
+                assert found[index].finish == "stop"
+
+
+def test_stop_after_a_broken_character(model: Path) -> None:
+    engine = Engine(model, 1)
+    start, newline = (engine.tokenizer.convert_tokens_to_ids(piece) for piece in ("<0xE4>", "<0x0A>"))
+    ended = engine._ending([start, newline], 9, "\n")
+    assert ended is not None
+    assert ended.finish == "stop"
+    assert "\n" not in ended.text
+
+
+def test_end_mark_ends_the_answer(model: Path) -> None:
+    engine = Engine(model, 2)
+    requests = mixed_requests(engine)[:8]
+    plain = {index: alone(engine, request) for index, request in enumerate(requests)}
+    engine.ends = {plain[7][0]}  # a token the model does say
+    for index, got in engine.generate(requests, stop=""):
+        cut = next((at for at, token in enumerate(plain[index]) if token in engine.ends), None)
+        assert (got.finish, got.tokens) == (("length", len(plain[index])) if cut is None else ("stop", cut + 1))
+
+
+def test_token_limit_follows_the_source() -> None:
+    assert [token_limit(source, 64) for source in (0, 5, 24, 500)] == [16, 26, 64, 64]
+
+
+def test_letters_equal_a_plain_forward(lettered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    benchmark(tmp_path / "benchmark", "deu_Latn", shape="belebele", devtest=7)
+    assert run(capsys, command(lettered, tmp_path / "benchmark", ["deu_Latn"], LETTERS)) == (5, 0)
+    rows = files.read_jsonl(tmp_path / "out/deu_Latn.jsonl")
+    asked = prompts.questions(tmp_path / "benchmark", "deu_Latn", LETTERS)
+    engine = Engine(lettered, 1)
+    letters = [engine.tokenizer(choice, add_special_tokens=False)["input_ids"][0] for choice in prompts.CHOICES]
+    assert [row["item"] for row in rows] == [question.item for question in asked if isinstance(question, prompts.Question)]
+    for row, question in zip(rows, asked, strict=True):
+        assert isinstance(question, prompts.Question)
+        ids = torch.tensor([chat.encode_prompt(engine.tokenizer, question.messages)])
+        expected = engine.model(ids).logits[0, -1].log_softmax(-1)[letters]
+        assert row["logprobs"] == pytest.approx(expected.tolist(), abs=1e-5)
+        assert row["answer"] == str(int(expected.argmax()) + 1)
+        assert (row["direction"], row["protocol"]) == ("deu_Latn", "letters")
+
+
+def test_letters_of_several_tokens_are_refused(model: Path) -> None:
+    with pytest.raises(UserError, match="' A' is 2 tokens"):
+        next(Engine(model, 1).choose([[2]], prompts.CHOICES))
+
+
+def test_directions_between_pivots_stand_under_the_later_one() -> None:
+    names, pivots = ["X-eng", "eng-X", "X-zho", "zho-X"], ["eng_Latn", "zho_Hans"]
+    assert prompts.directions("eng_Latn", names, pivots) == []
+    assert prompts.directions("zho_Hans", names, pivots) == [("eng_Latn", "zho_Hans"), ("zho_Hans", "eng_Latn")]
+    assert len(prompts.directions("deu_Latn", names, pivots)) == 4
+    for wrong in ("X-fra", "eng-zho", "X", "X-eng-X"):
+        with pytest.raises(UserError, match="is not a direction"):
+            prompts.directions("deu_Latn", [wrong], pivots)
+
+
+def test_examples_come_from_dev_only(texts: Path) -> None:
+    asked = prompts.questions(texts, "deu_Latn", FLORES | {"limit": 2})
+    few = [row for row in asked if isinstance(row, prompts.Question) and row.protocol == "3-shot"]
+    assert [(row.direction, row.item) for row in few] == [
+        (d, n) for d in ("deu_Latn-eng_Latn", "eng_Latn-deu_Latn") for n in (0, 1)
+    ]
+    for row in few:
+        (message,) = row.messages
+        source, target = row.direction.split("-")
+        assert [message["content"].count(f"{language} dev {n}") for n in range(4) for language in (source, target)] == [
+            1
+        ] * 6 + [0] * 2
+        assert message["content"].count(" test ") == 1
+        assert message["content"].count(row.source) == 1
+
+
+def test_missing_texts_become_reasons(texts: Path) -> None:
+    settings = FLORES | {"directions": ["X-eng", "X-zho"]}
+    benchmark(texts, "deu_Latn", reason="n/a: not in the release")
+    gaps = prompts.questions(texts, "deu_Latn", settings)
+    pairs = [(f"deu_Latn-{pivot}", shots) for pivot in ("eng_Latn", "zho_Hans") for shots in ("0-shot", "3-shot")]
+    assert gaps == [prompts.Gap(direction, shots, "n/a: not in the release") for direction, shots in pairs]
+
+    benchmark(texts, "zho_Hans", reason="n/a: not in the release")
+    benchmark(texts, "hin_Deva", dev=0)
+    found = {(row.direction, row.protocol): row for row in prompts.questions(texts, "hin_Deva", settings)}
+    assert isinstance(found["hin_Deva-eng_Latn", "0-shot"], prompts.Question)
+    assert found["hin_Deva-eng_Latn", "3-shot"] == prompts.Gap("hin_Deva-eng_Latn", "3-shot", prompts.NO_EXAMPLES)
+    assert found["hin_Deva-zho_Hans", "0-shot"] == prompts.Gap(
+        "hin_Deva-zho_Hans", "0-shot", "n/a: zho_Hans: not in the release"
+    )
+    assert [row.direction for row in prompts.questions(texts, "eng_Latn", settings)] == ["eng_Latn", "eng_Latn"]
+    with pytest.raises(UserError, match=r"swh_Latn\.json is missing"):
+        prompts.questions(texts, "swh_Latn", settings)
+    benchmark(texts, "ind_Latn", reason="n/a: not in it", shape="belebele")
+    assert prompts.questions(texts, "ind_Latn", LETTERS) == [prompts.Gap("ind_Latn", "letters", "n/a: not in it")]
+
+
+def test_reasons_need_no_model(texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark(texts, "deu_Latn", reason="n/a: not in the release")
+    nowhere = texts.parent / "model"
+    files.write_json(texts.parent / "manifest.json", {"fingerprint": "f" * 64})
+    assert run(capsys, command(nowhere, texts, ["deu_Latn"], FLORES)) == (0, 0)
+    rows = files.read_jsonl(texts.parent / "out/deu_Latn.jsonl")
+    assert len(rows) == 4
+    assert all(set(row) == {"direction", "protocol", "reason"} for row in rows)
+
+
+def test_prompts_are_those_of_training_with_one_bos(model: Path, texts: Path) -> None:
+    tokenizer = Engine(model, 1).tokenizer
+    for row in prompts.questions(texts, "hin_Deva", FLORES):
+        assert isinstance(row, prompts.Question)
+        ids = chat.encode_prompt(tokenizer, row.messages)
+        assert ids == chat.encode_example(tokenizer, [*row.messages, {"role": "assistant", "content": "Die Katze"}])[0]
+        assert ids.count(tokenizer.bos_token_id) == 1
+        assert ids[0] == tokenizer.bos_token_id
+
+
+def test_only_what_is_missing_runs_again(model: Path, texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = command(model, texts, ["deu_Latn", "hin_Deva"], FLORES)
+    out = texts.parent / "out"
+    assert run(capsys, arguments) == (40, 0)
+    first = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert set(first) == {"deu_Latn.jsonl", "hin_Deva.jsonl"}
+    assert not (texts.parent / "work").exists()
+    rows = files.read_jsonl(out / "deu_Latn.jsonl")
+    order = [(row["direction"], row["protocol"], row["item"]) for row in rows]
+    assert order == sorted(order)
+    assert set(rows[0]) == {"item", "direction", "protocol", "key", "answer", "finish", "tokens"}
+
+    (out / "hin_Deva.jsonl").unlink()
+    assert run(capsys, arguments) == (20, 20)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == first
+
+    absent = [str(texts / "gone") if argument == str(model) else argument for argument in arguments]
+    assert run(capsys, absent) == (0, 40)  # nothing left: the model is not even opened
+
+    benchmark(texts, "hin_Deva", devtest=6)
+    assert run(capsys, arguments) == (0, 40)  # the pivot has no sixth sentence
+    benchmark(texts, "eng_Latn", devtest=6)
+    assert run(capsys, command(model, texts, ["deu_Latn", "hin_Deva"], FLORES)) == (4, 40)
+
+    for changed in ({"max_new_tokens": 5}, {"stop": "e"}):
+        assert run(capsys, command(model, texts, ["deu_Latn"], FLORES | {"shots": [0]} | changed)) == (10, 0)
+    files.write_json(model.parent / "other.json", {"fingerprint": "0" * 64})
+    other = [argument.replace("manifest.json", "other.json") for argument in arguments]
+    assert run(capsys, other) == (44, 0)
+
+
+def test_kill_then_resume_gives_the_same_bytes(model: Path, texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for language in ("eng_Latn", "deu_Latn"):
+        benchmark(texts, language, devtest=25)
+    settings = FLORES | {"batch_size": 2, "max_new_tokens": 40}
+    arguments = command(model, texts, ["deu_Latn"], settings)
+    assert run(capsys, arguments) == (100, 0)
+    out = texts.parent / "out/deu_Latn.jsonl"
+    whole = out.read_bytes()
+    out.unlink()
+
+    work = texts.parent / "work/deu_Latn.jsonl"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    program = [sys.executable, "-m", "workflow_scripts.predictions.answer", *arguments]
+    child = subprocess.Popen(program, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    while child.poll() is None and (not work.exists() or work.read_bytes().count(b"\n") < 20):
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    assert not out.exists()
+    done = work.read_bytes().count(b"\n")
+    with work.open("ab") as file:
+        file.write('{"key": "…'.encode()[:-1])  # torn within a character
+
+    answered, reused = run(capsys, arguments)
+    assert reused == done
+    assert answered == 100 - done
+    assert out.read_bytes() == whole
+    assert not work.exists()
+
+
+def test_new_line_after_a_torn_one_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "work.jsonl"
+    answer.append(path, {"key": "a", "answer": "1\u2028\n"})
+    with path.open("ab") as file:
+        file.write(b'{"key": "b", "ans')
+    answer.append(path, {"key": "c", "answer": "3"})
+    answer.append(path, {"key": "d", "answer": "4"})
+    assert answer.read_answers(path) == {"a": {"answer": "1\u2028\n"}, "c": {"answer": "3"}, "d": {"answer": "4"}}
+
+
+def test_hostile_text_survives(model: Path, texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for language in ("eng_Latn", "deu_Latn"):
+        data = files.read_json(texts / f"{language}.json")
+        for row in data["items"]:
+            row["text"] = HOSTILE + str(row["item"])
+        files.write_json(texts / f"{language}.json", data)
+    assert run(capsys, command(model, texts, ["deu_Latn"], FLORES)) == (20, 0)
+    rows = files.read_jsonl(texts.parent / "out/deu_Latn.jsonl")
+    assert len(rows) == 20
+    tokenizer = Engine(model, 1).tokenizer
+    for row in prompts.questions(texts, "deu_Latn", FLORES):
+        assert isinstance(row, prompts.Question)
+        assert row.source in tokenizer.decode(chat.encode_prompt(tokenizer, row.messages))
+    shutil.rmtree(texts.parent / "out")

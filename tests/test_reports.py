@@ -1,0 +1,430 @@
+"""Reports: complete tables, honest statistics, and pages that are small, safe, readable offline, and show losses."""
+
+import csv
+import itertools
+import json
+import random
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from workflow_scripts.common import files, languages, ledger
+from workflow_scripts.common.cli import UserError
+from workflow_scripts.common.ledger import Fact
+from workflow_scripts.reports import charts, collect, significance, site
+from workflow_scripts.scores import score
+
+FEW = ["eng_Latn", "zho_Hans", "deu_Latn", "arb_Arab", "tha_Thai", "zul_Latn"]
+KEPT_OUT = "zul_Latn"
+BASE, LIFTED = "tiny-270m", "tiny-270m-lifted"
+HOSTILE = "<script>alert('x')</script> & \"quotes\""
+WORDS = {
+    "arb_Arab": ["البحر", "والسماء", "والأرض", "كلها", "للناس", "جميعا"],
+    "zho_Hans": ["海", "天", "地", "人", "书", "水"],
+    "tha_Thai": ["ทะเล", "ฟ้า", "ดิน", "คน"],
+}
+STAGES = ["corpora", "instructions", "mixtures", "models", "predictions"]
+
+
+def sentence(language: str, item: int) -> str:
+    words = WORDS.get(language, ["sea", "sky", "earth", "people", "book", "water", language[:3], HOSTILE])
+    return " ".join(words[(item * 7 + place * (3 + item % 5)) % len(words)] + str(item) for place in range(8))
+
+
+def answer(model: str, language: str, text: str, seed: str) -> str:
+    """What a model of the given worth would say: some of the words. One language gets worse by training."""
+    dice = random.Random(f"{model} {seed}")
+    worth = 0.35 if model == BASE else 0.2 if language == "tha_Thai" else 0.7
+    return " ".join(word if dice.random() < worth else "hm" for word in text.split())
+
+
+def directions(language: str) -> list[str]:
+    if language == "eng_Latn":
+        return []
+    pivots = ["eng_Latn"] if language == "zho_Hans" else ["eng_Latn", "zho_Hans"]
+    return [way for pivot in pivots for way in (f"{language}-{pivot}", f"{pivot}-{language}")]
+
+
+def write_flores(results: Path, name: str, codes: list[str], items: int) -> None:
+    about = {"benchmark": name, "version": "6", "domain": f"domain of {name}", "shape": "flores", "licence": "free"}
+    for code in codes:
+        texts = [{"split": "devtest", "item": item, "text": sentence(code, item)} for item in range(items)]
+        files.write_json(results / f"benchmarks/{name}/{code}.json", about | {"language": code, "reason": "", "items": texts})
+        for model in (BASE, LIFTED):
+            rows: list[dict[str, Any]] = [
+                {"item": item, "direction": way, "protocol": shots, "key": "k", "finish": "stop", "tokens": 9,
+                 "answer": answer(model, code, sentence(way.split("-")[1], item), f"{way} {shots} {item}")}
+                for way in directions(code) for shots in ("0-shot", "3-shot") for item in range(items)
+            ]  # fmt: skip
+            rows = rows or [{"direction": code, "protocol": "0-shot", "reason": "n/a: a pivot is not translated into itself"}]
+            files.write_jsonl(results / f"predictions/{model}/{name}/{code}.jsonl", rows)
+
+
+def write_reading(results: Path, name: str, codes: list[str], items: int) -> None:
+    about = {"benchmark": name, "version": "6", "domain": "reading", "shape": "belebele", "licence": "free"}
+    for code in codes:
+        texts = [
+            {"item": f"a{item // 2}#{item % 2}", "link": f"a{item // 2}", "correct_answer_num": "1"} for item in range(items)
+        ]
+        files.write_json(results / f"benchmarks/{name}/{code}.json", about | {"language": code, "reason": "", "items": texts})
+        for model in (BASE, LIFTED):
+            dice = random.Random(model + code)
+            rows = [
+                {"item": text["item"], "direction": code, "protocol": "letters", "answer": "1" if dice.random() < 0.4 else "3"}
+                for text in texts
+            ]
+            files.write_jsonl(results / f"predictions/{model}/{name}/{code}.jsonl", rows)
+
+
+def write_ledgers(results: Path, codes: list[str]) -> list[Path]:
+    paths = []
+    for number, code in enumerate(codes):
+        counts: dict[tuple[str, str], dict[str, float]] = {
+            ("corpora", "scratch-l10n"): {"rows_read": 1000 + number, "rows_kept": 800, "dropped:length": 150 + number},
+            ("instructions", "translation"): {"rows": 800},
+            ("predictions", f"{LIFTED}/udhr"): {"items": 40},
+        }
+        facts = []
+        if code == KEPT_OUT:
+            for stage in ("mixtures", "models"):
+                facts.append(Fact(stage, code, "laptop", "rows_drawn", reason="n/a: kept out of training"))
+        else:
+            shares = {"share_planned": 1 / len(codes), "share_realised": 0.9 / len(codes)}
+            counts["mixtures", "laptop"] = {"rows_drawn": 80 - number % 40} | shares
+            counts["models", LIFTED] = {"rows": 80, "rows_truncated": 3}
+        for (stage, subject), measures in counts.items():
+            facts += [Fact(stage, code, subject, measure, value) for measure, value in measures.items()]
+        paths.append(results / f"ledgers/{code}.csv")
+        ledger.write(paths[-1], facts)
+    return paths
+
+
+def write_models(results: Path) -> list[str]:
+    """Manifests, a training log, provenance and the config; the arguments of site.py that name them."""
+    common = {"fingerprint": "ab" * 32, "licence": "Gemma", "licence_note": "terms apply", "parameters": 268_000_000}
+    common |= {"settings": {}, "files": {}, "versions": {"torch": "2"}}
+    files.write_json(results / f"models/{BASE}/manifest.json", common | {"model": BASE, "kind": "given", "base": ""})
+    files.write_json(results / f"models/{LIFTED}/manifest.json", common | {"model": LIFTED, "kind": "trained", "base": BASE})
+    steps = [{"step": step, "loss": 5 / (1 + step / 50), "learning_rate": 1e-4, "tokens": step} for step in range(1, 1001)]
+    files.write_jsonl(results / f"models/{LIFTED}/model/training.jsonl", steps)
+    files.write_json(results / "downloads/scratch-l10n.json", {
+        "package": "scratch-l10n", "registry": "npm", "name": "scratch-l10n", "version": "6.1.116", "sha256": "cd" * 32,
+        "licence": "AGPL-3.0", "licence_note": HOSTILE})  # fmt: skip
+    return [
+        "--manifests", *(str(results / f"models/{model}/manifest.json") for model in (BASE, LIFTED)),
+        "--provenance", str(results / "downloads/scratch-l10n.json"),
+        "--training", str(results / f"models/{LIFTED}/model/training.jsonl"),
+    ]  # fmt: skip
+
+
+def write_config(results: Path, codes: list[str], benchmarks: list[str]) -> list[str]:
+    models = {BASE: {"path": "base"}, LIFTED: {"base": BASE, "mixture": "laptop"}}
+    evaluate = {"models": [BASE, LIFTED], "benchmarks": {name: {} for name in benchmarks}}
+    files.write_json(results / "config.json", {"recipe": "laptop", "languages": codes, "models": models, "evaluate": evaluate})
+    return ["--config", str(results / "config.json")]
+
+
+def run_collect(results: Path, score_files: list[Path], ledgers: list[Path], codes: list[str], benchmarks: list[str]) -> None:
+    (results / "scores.txt").write_text("".join(f"{path}\n" for path in score_files))
+    (results / "ledgers.txt").write_text("".join(f"{path}\n" for path in ledgers))
+    evaluate = {"models": [BASE, LIFTED] if benchmarks else [], "benchmarks": benchmarks}
+    settings = {"languages": codes, "stages": STAGES, "evaluate": evaluate}
+    collect.main([
+        "--scores-files", str(results / "scores.txt"), "--ledgers", str(results / "ledgers.txt"),
+        "--settings", json.dumps(settings), "--scores-csv", str(results / "reports/scores.csv"),
+        "--scores-parquet", str(results / "reports/scores.parquet"),
+        "--ledger-csv", str(results / "reports/ledger.csv"),
+    ])  # fmt: skip
+
+
+def run_site(results: Path, arguments: list[str]) -> Path:
+    output = results / "reports"
+    site.main([
+        "--scores", str(output / "scores.parquet"), "--ledger", str(output / "ledger.csv"), "--output-folder", str(output),
+        "--predictions-folder", str(results / "predictions"), "--benchmarks-folder", str(results / "benchmarks"), *arguments,
+    ])  # fmt: skip
+    return output
+
+
+def small_run(results: Path, codes: list[str] = FEW, items: int = 16) -> tuple[list[Path], list[Path]]:
+    """A run with real scores; returns score files and ledgers."""
+    write_flores(results, "udhr", codes, items)
+    write_reading(results, "reading", codes, items)
+    score_files = []
+    for name, code, model in itertools.product(("udhr", "reading"), codes, (BASE, LIFTED)):
+        rows = score.score(
+            model, results / f"benchmarks/{name}", code, results / f"predictions/{model}/{name}/{code}.jsonl",
+            {BASE: results / f"predictions/{BASE}/{name}/{code}.jsonl"} if model == LIFTED else {},
+            {"metrics": ["chrF++"], "resamples": 200},
+        )  # fmt: skip
+        score_files.append(results / f"scores/{model}/{name}/{code}.json")
+        files.write_json(score_files[-1], {"scores": rows})
+    return score_files, write_ledgers(results, codes)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages of a small run with real scores."""
+    results = tmp_path_factory.mktemp("results")
+    score_files, ledgers = small_run(results)
+    run_collect(results, score_files, ledgers, FEW, ["udhr", "reading"])
+    return run_site(results, [*write_models(results), *write_config(results, FEW, ["udhr", "reading"])])
+
+
+def pages(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.html"))
+
+
+# collect
+
+
+def test_collected_tables(report: Path) -> None:
+    with (report / "scores.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert " ".join(rows[0]) == (
+        "model benchmark version language direction protocol metric value low high n signature baseline delta p_value reason"
+    )
+    keys = [tuple(row[name] for name in collect.IDENTITY) for row in rows]
+    assert keys == sorted(keys)
+    assert all(bool(row["value"]) != bool(row["reason"]) for row in rows)
+    assert all(row["n"].isdigit() for row in rows if row["value"])
+    assert len(pd.read_parquet(report / "scores.parquet")) == len(rows)
+    facts = ledger.read(report / "ledger.csv")
+    assert [fact.stage for fact in facts] == sorted((fact.stage for fact in facts), key=STAGES.index)
+
+
+def test_a_gap_names_language_and_stage(tmp_path: Path) -> None:
+    ledgers = write_ledgers(tmp_path, FEW)
+    with pytest.raises(UserError, match="ukr_Cyrl: nothing in the ledger of stage corpora"):
+        run_collect(tmp_path, [], ledgers, [*FEW, "ukr_Cyrl"], [])
+    score_files, _ = small_run(tmp_path, FEW[:3], 4)
+    with pytest.raises(UserError, match=f"deu_Latn: neither a score nor a reason in stage scores for model {LIFTED} on udhr"):
+        run_collect(tmp_path, [path for path in score_files if path.parts[-3:] != (LIFTED, "udhr", "deu_Latn.json")], ledgers,
+                    FEW[:3], ["udhr"])  # fmt: skip
+    with pytest.raises(UserError, match="is there twice"):
+        run_collect(tmp_path, [*score_files, score_files[0]], ledgers, FEW[:3], ["udhr"])
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_broken_row_names_its_file(tmp_path: Path) -> None:
+    score_files, ledgers = small_run(tmp_path, FEW[:3], 4)
+    rows = files.read_json(score_files[-1])["scores"]
+    files.write_json(score_files[-1], {"scores": [rows[0] | {"reason": "because"}]})
+    with pytest.raises(UserError, match=r"zho_Hans.json row 1|deu_Latn.json row 1"):
+        run_collect(tmp_path, score_files, ledgers, FEW[:3], ["udhr"])
+
+
+# statistics
+
+
+def test_holm_against_a_worked_example() -> None:
+    assert significance.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert significance.holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_sign_flip() -> None:
+    assert significance.sign_flip([1.0, 2.0, 3.0, 4.0]) == 2 / 16
+    assert significance.sign_flip([0.0, 0.0]) == 1
+    assert significance.sign_flip([1.0] * 12) == 2 / 4096
+    assert significance.sign_flip([1.0, -1.0] * 20) == 1
+    assert significance.sign_flip([1.0] * 40) <= 2 / significance.FLIPS
+    assert significance.sign_flip([0.3, -0.2] * 10 + [0.1]) == significance.sign_flip([0.3, -0.2] * 10 + [0.1])
+
+
+def test_sacrebleu_p_values_are_doubled_and_ours_are_not() -> None:
+    ours, theirs = "pivotlift|accuracy|bs:1000|seed:12345|v1", "nrefs:1|bs:1000|seed:12345|case:mixed|version:2.6.0"
+    assert significance.two_sided(0.02, theirs) == 0.04
+    assert significance.two_sided(0.8, theirs) == 1
+    assert significance.two_sided(0.02, ours) == 0.02
+    assert significance.smallest(theirs) == 2 / 1001
+
+
+# pages
+
+
+class Page(HTMLParser):
+    """The tags, links and text of one page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_every_language_has_its_page_and_every_link_leads_somewhere(report: Path) -> None:
+    names = {path.relative_to(report).as_posix() for path in pages(report)}
+    assert names == {"index.html", f"models/{LIFTED}-vs-{BASE}.html", *(f"languages/{code}.html" for code in FEW)}
+    for path in pages(report):
+        for _, attributes in Page(path).tags:
+            link = attributes.get("href") or attributes.get("src")
+            if link and link != "data:,":
+                assert (path.parent / link).exists(), f"{path.name} links to {link}"
+
+
+def test_pages_need_no_network(report: Path) -> None:
+    for path in pages(report):
+        text = (
+            path.read_text(encoding="utf-8")
+            .replace("http://www.w3.org/2000/svg", "")
+            .replace("http://www.w3.org/1999/xlink", "")
+        )
+        assert not re.search(r"https?:|//\w+\.\w+/|@import|url\(", text), path
+
+
+def test_foreign_text_is_escaped(report: Path) -> None:
+    page = (report / "languages/deu_Latn.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(" in page
+    for path in pages(report):
+        page = Page(path)
+        assert sum(tag == "script" for tag, _ in page.tags) == (1 if path.name == "index.html" else 0)
+
+
+def test_pages_can_be_read_by_everyone(report: Path) -> None:
+    for path in pages(report):
+        tags = Page(path).tags
+        assert [tag for tag, _ in tags].count("table") == [tag for tag, _ in tags].count("caption")
+        assert all(attributes.get("aria-label") for tag, attributes in tags if tag == "svg")
+        assert all(attributes.get("scope") for tag, attributes in tags if tag == "th"), path
+        assert any(attributes.get("name") == "viewport" for tag, attributes in tags if tag == "meta")
+        assert "prefers-color-scheme: dark" in path.read_text(encoding="utf-8")
+    arabic = Page(report / "languages/arb_Arab.html").tags
+    assert any(
+        attributes.get("lang") == "arb-Arab" and attributes.get("dir") == "auto" for tag, attributes in arabic if tag == "dd"
+    )
+
+
+def test_the_index_tells_what_got_worse(report: Path) -> None:
+    text = " ".join(Page(report / "index.html").text.split())
+    assert "Significantly worse than the base: Thai" in text
+    assert f"{LIFTED} is {BASE} trained on 5 of the 6 languages" in text
+    assert "On udhr, languages kept out of training (1)" in text
+    view = pd.read_csv(report / f"data/{LIFTED}-vs-{BASE}-udhr.csv")
+    worse = view[view["verdict"] == "worse"]
+    assert set(worse["language"]) == {"tha_Thai"}
+    inside = view[view["trained"]]
+    told = re.search(r"(\d+) of (\d+) languages × directions are significantly better, (\d+) significantly worse", text)
+    assert told is not None
+    assert [int(number) for number in told.groups()] == [int((inside["verdict"] == "better").sum()), len(inside), len(worse)]
+    scores = pd.read_parquet(report / "scores.parquet")
+    here = scores[(scores["model"] == BASE) & (scores["benchmark"] == "udhr") & (scores["metric"] == "chrF++")]
+    means = here[here["language"].isin(inside["language"])].groupby("protocol")["value"].mean()
+    assert f"the base has {means['0-shot']:.1f} (0-shot) and {means['3-shot']:.1f} (3-shot)" in text
+
+
+def test_worst_language_first(report: Path) -> None:
+    page = (report / "index.html").read_text(encoding="utf-8")
+    table = page[page.index('class="sortable"') :]
+    assert table.index("languages/tha_Thai.html") < table.index("languages/deu_Latn.html")
+
+
+def test_the_baseline_shown_is_the_one_with_worked_examples(report: Path) -> None:
+    view = pd.read_csv(report / f"data/{LIFTED}-vs-{BASE}-udhr.csv").set_index("direction")
+    scores = pd.read_parquet(report / "scores.parquet")
+    rows = scores[(scores["direction"] == "deu_Latn-eng_Latn") & (scores["metric"] == "chrF++")]
+    base = rows[(rows["model"] == BASE) & (rows["protocol"] == "3-shot")].iloc[0]
+    shown = view.loc["deu_Latn-eng_Latn"]
+    assert shown["base_value"] == pytest.approx(base["value"], rel=1e-5)
+    assert (shown["base_low"], shown["base_high"]) == pytest.approx((base["low"], base["high"]), rel=1e-5)
+
+
+def test_examples_run_from_the_worst_to_the_best(report: Path) -> None:
+    page = (report / "languages/deu_Latn.html").read_text(encoding="utf-8")
+    part = page[page.index("udhr, German → English") :]
+    scores = [float(number) for number in re.findall(r"shot · ([\d.]+)</dt>", part)[:10]]
+    gains = [after - before for before, after in zip(scores[::2], scores[1::2], strict=True)]
+    assert len(gains) == 5
+    assert gains == sorted(gains)
+
+
+def test_same_inputs_same_pages(report: Path) -> None:
+    before = {path: path.read_bytes() for path in report.rglob("*") if path.is_file()}
+    results = report.parent
+    run_site(results, [*write_models(results), *write_config(results, FEW, ["udhr", "reading"])])
+    assert before == {path: path.read_bytes() for path in report.rglob("*") if path.is_file()}
+
+
+def test_a_run_without_models(tmp_path: Path) -> None:
+    run_collect(tmp_path, [], write_ledgers(tmp_path, FEW), FEW, [])
+    output = run_site(tmp_path, write_config(tmp_path, FEW, []))
+    text = " ".join(Page(output / "index.html").text.split())
+    assert "This run made data only" in text
+    assert "kept out of training" in text
+    assert len((output / "scores.csv").read_text().splitlines()) == 1
+    assert (output / "data/mixtures.csv").exists()
+
+
+def test_too_few_resamples_are_said(tmp_path: Path) -> None:
+    """With 10 resamples no p value of a family of five can reach 0.05, and the page says so instead of "no difference"."""
+    score_files, ledgers = small_run(tmp_path, FEW, 6)
+    for path in score_files:
+        rows = files.read_json(path)["scores"]
+        for row in rows:
+            row["signature"] = row["signature"].replace("bs:200", "bs:10")
+        files.write_json(path, {"scores": rows})
+    run_collect(tmp_path, score_files, ledgers, FEW, ["udhr", "reading"])
+    output = run_site(tmp_path, [*write_models(tmp_path), *write_config(tmp_path, FEW, ["udhr", "reading"])])
+    text = " ".join(Page(output / "index.html").text.split())
+    assert "Too few resamples to tell." in text
+
+
+def big_scores(results: Path, codes: list[str], name: str) -> list[Path]:
+    """Score files as score.py writes them, made up: scoring 204 languages is not what is tested here."""
+    paths = []
+    signature = "nrefs:1|bs:10000|seed:12345|case:mixed|eff:yes|nc:6|nw:2|space:no|version:2.6.0"
+    for model, code in itertools.product((BASE, LIFTED), codes):
+        rows: list[dict[str, Any]] = []
+        names = {"model": model, "benchmark": name, "version": "6", "language": code}
+        for way, shots in itertools.product(directions(code) or [code], ("0-shot", "3-shot")):
+            here = names | score.EMPTY | {"direction": way, "protocol": shots, "metric": "chrF++"}
+            if way == code:
+                rows.append(here | {"reason": "n/a: a pivot"})
+                continue
+            base, dice = random.Random(way + shots).uniform(5, 30), random.Random(way)
+            value = base if model == BASE else base + dice.uniform(-5, 25)
+            here |= {"value": value, "low": value - 2, "high": value + 2, "n": 6, "signature": signature}
+            if model == BASE:
+                rows.append(here)
+                continue
+            against = {shots, "3-shot"}
+            rows += [here | {"baseline": f"{BASE}/{one}", "delta": value - random.Random(way + one).uniform(5, 30),
+                             "p_value": dice.choice([0.0001, 0.3])} for one in sorted(against)]  # fmt: skip
+            rows.append(
+                here | {"metric": "copy rate", "value": 1.5, "low": None, "high": None, "signature": "pivotlift|copies|v1"}
+            )
+        paths.append(results / f"scores/{model}/{name}/{code}.json")
+        files.write_json(paths[-1], {"scores": rows})
+    return paths
+
+
+def test_all_204_languages_make_a_small_report_quickly(tmp_path: Path) -> None:
+    codes = list(languages.registry())
+    assert len(codes) == 204
+    for name in ("udhr", "messages"):
+        write_flores(tmp_path, name, codes, 6)
+    score_files = big_scores(tmp_path, codes, "udhr") + big_scores(tmp_path, codes, "messages")
+    start = time.monotonic()
+    run_collect(tmp_path, score_files, write_ledgers(tmp_path, codes), codes, ["udhr", "messages"])
+    output = run_site(tmp_path, [*write_models(tmp_path), *write_config(tmp_path, codes, ["udhr", "messages"])])
+    assert time.monotonic() - start < 60
+    assert (output / "index.html").stat().st_size < 1_000_000
+    assert max(path.stat().st_size for path in (output / "languages").iterdir()) < 300_000
+    assert len(list((output / "languages").iterdir())) == 204
+
+
+def test_training_logs_are_thinned_by_averaging() -> None:
+    thinned = charts.thin([{"step": step, "loss": float(step)} for step in range(1, 1001)])
+    assert len(thinned) <= charts.LOSS_POINTS
+    assert thinned[0] == {"step": 4, "loss": 2.5}
+    assert charts.thin([]) == []

@@ -1,0 +1,347 @@
+"""Fine-tuning: what is learnt, and that a killed run ends with the very weights of one that was left alone."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import polars
+import pytest
+import torch
+import transformers
+
+from tests import tiny_model
+from workflow_scripts.common import chat, cli, files, ledger
+from workflow_scripts.models import checkpoints, train
+
+SETTINGS: dict[str, Any] = {
+    "method": "lora",
+    "rank": 4,
+    "alpha": 8,
+    "learning_rate": 5e-3,
+    "schedule": "cosine",
+    "warmup_ratio": 0.1,
+    "weight_decay": 0.01,
+    "batch_size": 4,
+    "gradient_accumulation": 1,
+    "epochs": 1,
+    "max_length": 96,
+    "save_steps": 4,
+    "seed": 7,
+    "dtype": "auto",
+    "packing": False,
+    "gradient_checkpointing": False,
+}
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model with its manifest beside it."""
+    folder = tmp_path_factory.mktemp("base")
+    tiny_model.make(folder / "model")
+    manifest = {"model": "tiny", "kind": "given", "fingerprint": "0" * 64, "licence": "Apache-2.0", "licence_note": "made up"}
+    files.write_json(folder / "manifest.json", manifest)
+    return folder
+
+
+def row(language: str, words: int, answer: str) -> dict[str, Any]:
+    text = f"Translate from English to German.\nEnglish: The cat{' sits' * words}.\nGerman:"
+    messages = [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
+    return {"language": language, "messages": messages, "corpus": f"cats-{language[:3]}", "licence": "CC0-1.0"}
+
+
+def mixture(path: Path, rows: int = 160) -> Path:
+    polars.DataFrame(
+        [row(("deu_Latn", "rus_Cyrl")[i % 2], i % 9, f"Die Katze sitzt {'auf der Matte ' * (i % 3)}{i}.") for i in range(rows)]
+    ).write_parquet(path)
+    return path
+
+
+def command(base: Path, data: Path, place: Path, **settings: Any) -> list[str]:
+    values = {
+        "model": "lifted",
+        "base-model": base / "model",
+        "base-manifest": base / "manifest.json",
+        "mixture": data,
+        "settings": json.dumps(SETTINGS | settings),
+        "work": place / "work",
+        "output": place / "model",
+        "manifest": place / "manifest.json",
+        "ledger": place / "ledger.csv",
+    }
+    return [part for name, value in values.items() for part in (f"--{name}", str(value))]
+
+
+def weights(place: Path) -> bytes:
+    return (place / "model/model.safetensors").read_bytes()
+
+
+def load_tokenizer(base: Path) -> Any:
+    return transformers.AutoTokenizer.from_pretrained(base / "model")
+
+
+@pytest.fixture(scope="module")
+def whole(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing disturbs."""
+    place = tmp_path_factory.mktemp("whole")
+    train.main(command(base, mixture(place / "mixture.parquet"), place))
+    return place
+
+
+def test_the_loss_is_on_answers_only(base: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(base)
+    data = mixture(tmp_path / "mixture.parquet", rows=8)
+    rows, _ = train.encode(tokenizer, data, 96, "lifted")
+    messages = polars.read_parquet(data)["messages"].to_list()
+    trainer = train.make_trainer(base / "model", tokenizer, rows, SETTINGS, tmp_path / "run")
+    seen = 0
+    for batch in trainer.get_train_dataloader():
+        for ids, labels, mask in zip(batch["input_ids"], batch["labels"], batch["attention_mask"], strict=True):
+            prompt, answer = chat.encode_example(tokenizer, messages[seen])
+            real = int(mask.sum())
+            assert ids[:real].tolist() == prompt + answer
+            assert labels[:real].tolist() == [-100] * len(prompt) + answer
+            assert labels[real:].tolist() == [-100] * (len(labels) - real)
+            assert ids.tolist().count(tokenizer.bos_token_id) == 1
+            assert answer[-1] == tokenizer.eos_token_id
+            seen += 1
+    assert seen == 8
+
+
+def test_rows_with_nothing_to_learn_are_counted(base: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(base)
+    given = [row("deu_Latn", 1, "Die Katze."), row("deu_Latn", 200, "Die Katze."), row("zul_Latn", 200, "Ikati.")]
+    given.append(row("deu_Latn", 1, "Matte " * 200))
+    polars.DataFrame(given).write_parquet(tmp_path / "mixture.parquet")
+    rows, facts = train.encode(tokenizer, tmp_path / "mixture.parquet", 60, "lifted")
+    found = {(fact.language, fact.measure): fact.value for fact in facts}
+    assert [found["deu_Latn", name] for name in ("rows", "rows_truncated", "rows_dropped")] == [3, 1, 1]
+    assert found["deu_Latn", "tokens"] == sum(len(ids) for ids, _ in rows)
+    assert found["deu_Latn", "completion_tokens"] == sum(len(ids) - prompt for ids, prompt in rows)
+    assert [found["zul_Latn", name] for name in train.MEASURES] == [1, 0, 0, 0, 1]
+    polars.DataFrame(given[1:3]).write_parquet(tmp_path / "mixture.parquet")
+    with pytest.raises(cli.UserError, match="Raise max_length"):
+        train.encode(tokenizer, tmp_path / "mixture.parquet", 60, "lifted")
+
+
+def test_order_saves_padding_and_loses_nothing() -> None:
+    rows = [(train.array("i", [i] * (1 + i * 37 % 50)), 0) for i in range(203)]
+    ordered = train.by_length(rows, 4, 0)
+    assert sorted(row[0][0] for row in ordered) == list(range(203))
+    assert ordered == train.by_length(rows, 4, 0)
+    assert {row[0][0] for row in ordered[:64]} == set(range(64))  # a window stays in its place
+
+    def slots(rows: list[train.Row]) -> int:
+        return sum(4 * max(len(row[0]) for row in rows[i : i + 4]) for i in range(0, len(rows), 4))
+
+    assert slots(ordered) < 0.8 * slots(rows)
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_skipping_prompts_in_the_loss_changes_no_loss(base: Path, tmp_path: Path, packing: bool) -> None:
+    import trl.trainer.utils as utils
+
+    assert hasattr(utils, "_use_triton"), "this TRL has no such switch: remove it from train.py"
+    tokenizer = load_tokenizer(base)
+    rows, _ = train.encode(tokenizer, mixture(tmp_path / "mixture.parquet", rows=8), 96, "lifted")
+    trainer = train.make_trainer(base / "model", tokenizer, rows, SETTINGS | {"packing": packing}, tmp_path / "run")
+    results = []
+    for device in ("cpu", "none"):
+        with train.answers_only(device):
+            assert utils._use_triton(torch.device("cpu")) == (device == "cpu")
+            batch = next(iter(trainer.get_train_dataloader()))
+            loss = trainer.compute_loss(trainer.model, batch)
+            trainer.model.zero_grad()
+            loss.backward()
+            gradient = torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
+        results.append((loss.item(), gradient))
+    (loss, gradient), (usual_loss, usual_gradient) = results
+    assert loss == pytest.approx(usual_loss, abs=1e-6)
+    assert gradient.abs().max() > 0
+    torch.testing.assert_close(gradient, usual_gradient, atol=1e-6, rtol=1e-4)
+    assert not utils._use_triton(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"method": "full", "learning_rate": 1e-3, "packing": True, "gradient_accumulation": 2}]
+)
+def test_training_lowers_the_loss_and_leaves_a_plain_model(
+    base: Path, whole: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    place = tmp_path if changes else whole
+    if changes:
+        train.main(command(base, mixture(place / "mixture.parquet"), place, **changes))
+    model = transformers.AutoModelForCausalLM.from_pretrained(place / "model", use_safetensors=True)
+    before = transformers.AutoModelForCausalLM.from_pretrained(base / "model")
+    tokenizer = load_tokenizer(base)
+    prompt, answer = chat.encode_example(tokenizer, row("deu_Latn", 3, "Die Katze sitzt auf der Matte 3.")["messages"])
+    ids = torch.tensor([prompt + answer])
+    labels = torch.tensor([[-100] * len(prompt) + answer])
+    assert model(input_ids=ids, labels=labels).loss < before(input_ids=ids, labels=labels).loss - 0.1
+    assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
+    changed = [name for name, value in before.state_dict().items() if not torch.equal(value, model.state_dict()[name])]
+    assert any("layers" in name for name in changed)
+    assert ("model.embed_tokens.weight" in changed) == bool(changes)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "config.json"):
+        assert (place / "model" / name).read_bytes() == (base / "model" / name).read_bytes(), name
+    log = files.read_jsonl(place / "model/training.jsonl")
+    assert [line["step"] for line in log] == list(range(1, len(log) + 1))
+    assert set(log[0]) == {"step", "loss", "learning_rate", "tokens"}
+    trained = {fact.language: fact.value for fact in ledger.read(place / "ledger.csv") if fact.measure == "tokens"}
+    assert log[-1]["tokens"] == sum(trained.values())
+    assert set(trained) == {"deu_Latn", "rus_Cyrl"}
+    manifest = files.read_json(place / "manifest.json")
+    assert (manifest["kind"], manifest["model"], manifest["base"]) == ("trained", "lifted", "tiny")
+    assert manifest["files"]["training.jsonl"] == files.sha256_file(place / "model/training.jsonl")
+    assert "cats-deu (CC0-1.0); cats-rus (CC0-1.0)" in (place / "model/NOTICE").read_text(encoding="utf-8")
+    assert not list((place / "work").glob("*/checkpoint-*"))
+
+
+def kill_after(marks: int, arguments: list[str], work: Path) -> str:
+    """Start training as its own process and kill it as soon as that many checkpoints are complete; give what it wrote."""
+    program = [sys.executable, "-m", "workflow_scripts.models.train", *arguments]
+    with subprocess.Popen(
+        program, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while len(list(work.glob(f"*/checkpoint-*/{checkpoints.MARK}"))) < marks:
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < deadline, "no checkpoint within a minute"
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        assert process.stderr
+        return process.stderr.read()
+
+
+def test_a_killed_run_ends_with_the_same_weights(
+    base: Path, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = command(base, whole / "mixture.parquet", tmp_path)
+    kill_after(2, arguments, tmp_path / "work")
+    assert not (tmp_path / "model").exists()
+    assert not (tmp_path / "manifest.json").exists()
+    shutil.copytree(tmp_path / "work", tmp_path / "copy")
+    for damage in (False, True):
+        if damage:  # the newest checkpoint is half written, as after a kill in the middle of a save
+            shutil.rmtree(tmp_path / "work")
+            shutil.copytree(tmp_path / "copy", tmp_path / "work")
+        steps = sorted(int(path.parent.name.split("-")[1]) for path in (tmp_path / "work").glob(f"*/*/{checkpoints.MARK}"))
+        if damage:
+            optimizer = next((tmp_path / "work").glob(f"*/checkpoint-{steps[-1]}/optimizer.pt"))
+            os.truncate(optimizer, optimizer.stat().st_size // 2)
+        train.main(arguments)
+        said = capfd.readouterr().err
+        assert f"continuing from checkpoint-{steps[-2 if damage else -1]}." in said
+        assert (f"checkpoint-{steps[-1]} is incomplete or altered: deleted" in said) == damage
+        assert weights(tmp_path) == weights(whole)
+        for name in ("model/training.jsonl", "ledger.csv", "manifest.json"):
+            assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_sigterm_saves_and_stops(base: Path, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = command(base, whole / "mixture.parquet", tmp_path)
+
+    def terminate() -> None:
+        while not list((tmp_path / "work").glob(f"*/*/{checkpoints.MARK}")):
+            time.sleep(0.002)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=terminate)
+    thread.start()
+    with pytest.raises(cli.UserError, match=r"stopped by SIGTERM after step \d+ of 40; a checkpoint is saved") as stopped:
+        train.main(arguments)
+    thread.join()
+    assert not (tmp_path / "model").exists()
+    step = str(stopped.value).split(" of ")[0].split()[-1]
+    capfd.readouterr()
+    train.main(arguments)
+    assert f"continuing from checkpoint-{step}." in capfd.readouterr().err
+    assert weights(tmp_path) == weights(whole)
+
+
+def test_a_finished_run_that_was_not_saved_trains_nothing_anew(base: Path, whole: Path, tmp_path: Path) -> None:
+    arguments = command(base, whole / "mixture.parquet", tmp_path)
+    (tmp_path / "model").write_text("in the way of the finished model")
+    with pytest.raises(NotADirectoryError):
+        train.main(arguments)
+    (tmp_path / "model").unlink()
+    train.main(arguments)
+    assert weights(tmp_path) == weights(whole)
+
+
+def test_other_settings_do_not_resume(base: Path, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "work" / ("a" * 64) / "checkpoint-4").mkdir(parents=True)
+    (tmp_path / "work" / "mine").mkdir()
+    arguments = command(base, whole / "mixture.parquet", tmp_path)
+    train.main(arguments)
+    said = capfd.readouterr().err
+    assert "other settings or data" in said
+    assert "continuing" not in said
+    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["lock", "mine"]
+    assert weights(tmp_path) == weights(whole)  # and so the same inputs give the same bytes
+    assert (tmp_path / "manifest.json").read_bytes() == (whole / "manifest.json").read_bytes()
+
+
+def test_what_a_checkpoint_belongs_to(base: Path, tmp_path: Path) -> None:
+    rows, _ = train.encode(load_tokenizer(base), mixture(tmp_path / "mixture.parquet", rows=6), 96, "lifted")
+    key = train.run_key(SETTINGS, "base", rows)
+    assert key == train.run_key(dict(reversed(SETTINGS.items())), "base", list(rows))
+    (ids, prompt), *rest = rows
+    others = [
+        train.run_key(SETTINGS | {"learning_rate": 1e-3}, "base", rows),
+        train.run_key(SETTINGS, "other", rows),
+        train.run_key(SETTINGS, "base", rows[::-1]),
+        train.run_key(SETTINGS, "base", [(ids, prompt - 1), *rest]),
+        train.run_key(SETTINGS, "base", [(ids[:-1], prompt), *rest]),
+    ]
+    assert len({key, *others}) == 6
+
+
+def test_only_whole_checkpoints_count(tmp_path: Path) -> None:
+    for step in (4, 8, 12):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "weights").write_bytes(b"1234")
+        checkpoints.mark(folder)
+    (tmp_path / "checkpoint-12" / "weights").write_bytes(b"1239")  # altered
+    (tmp_path / "checkpoint-16").mkdir()  # never marked
+    assert checkpoints.newest(tmp_path) == tmp_path / "checkpoint-8"
+    (tmp_path / "checkpoint-8" / "weights").unlink()  # partly deleted
+    assert checkpoints.newest(tmp_path) == tmp_path / "checkpoint-4"
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-4"]
+
+
+def test_two_processes_never_train_in_one_folder(tmp_path: Path) -> None:
+    other = f"""
+from pathlib import Path
+from workflow_scripts.models import checkpoints
+with checkpoints.alone(Path({str(tmp_path)!r})):
+    print("held", flush=True)
+    input()
+"""
+    with subprocess.Popen([sys.executable, "-c", other], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(cli.UserError, match="another process is training"), checkpoints.alone(tmp_path):
+            pass
+        process.stdin.write(b"\n")
+        process.stdin.close()
+        process.wait()
+    with checkpoints.alone(tmp_path):
+        pass

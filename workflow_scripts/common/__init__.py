@@ -1,0 +1,1 @@
+"""What several stages need: errors, files, tables, languages, prompts, ledgers."""

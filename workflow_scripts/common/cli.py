@@ -1,0 +1,27 @@
+"""The command line every step shares: one JSON of settings, one clear line for every mistake of the user."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+class UserError(Exception):
+    """Something the user can mend. The message says what is wrong and what to do; it is printed without a traceback."""
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Read a `--settings` argument: one JSON object."""
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r}")
+    return value
+
+
+def run(main: Callable[[list[str] | None], None]) -> None:
+    """Run a step as a program: exit status 0, or 1 with one line on standard error for a `UserError`."""
+    try:
+        main(None)
+    except UserError as error:
+        sys.exit(f"error: {error}")

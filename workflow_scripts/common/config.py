@@ -1,0 +1,131 @@
+"""The config of a run: a recipe with overrides, checked against its schema and against the tables it names."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import tables
+from .cli import UserError
+from .languages import registry
+
+Config = dict[str, Any]
+BENCHMARK_SOURCES_WITH_PATH = ("flores", "belebele")
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
+    """`base` with `over` laid on it: mappings merge key by key, anything else (lists too) is replaced, null removes a key."""
+    result = dict(base)
+    for key, value in over.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
+            result[key] = merged(result[key], value)
+        else:
+            result[key] = value
+    return result
+
+
+def resolve(config: Config, root: Path = tables.ROOT) -> Config:
+    """The whole config: the recipe it names, its own keys on top, defaults filled, everything checked. Raises `UserError`."""
+    import yaml
+
+    overrides = {key: value for key, value in config.items() if key != "recipe"}
+    recipe = config.get("recipe")
+    if recipe is not None:
+        path = root / "recipes" / f"{recipe}.yaml"
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
+            raise UserError(f"config: there is no recipe {recipe}. Choose one of: {known}.")
+        config = merged(yaml.safe_load(path.read_text(encoding="utf-8")), overrides)
+    else:
+        config = merged({}, overrides)
+    tables.check(config, tables.SCHEMAS / "config.schema.json", "config")
+    if config["languages"] == "all":
+        config["languages"] = list(registry())
+    _check_names(config)
+    _check_models(config)
+    return config
+
+
+def _check_names(config: Config) -> None:
+    """Every name in the config must be a row of its table, and what belongs together must agree."""
+    named: dict[str, list[str]] = {
+        "languages": [*config["languages"], *config["pivots"]],
+        "corpora": config["corpora"],
+        "templates": config["instructions"]["translation"]["templates"],
+        "instruction_sets": config["instructions"]["general"]["sets"],
+        "benchmarks": list(config["evaluate"]["benchmarks"]),
+        "packages": [name for model in config["models"].values() for name in model.get("package", ())],
+    }
+    named["templates"] = [*named["templates"], config["evaluate"]["template"]]
+    for mixture in config["mixtures"].values():
+        named["languages"] += mixture["kept_out"]
+        named["corpora"] = [*named["corpora"], *mixture["corpus_caps"]]
+    for model in config["models"].values():
+        named["languages"] += model.get("trim", {}).get("languages", ())
+    for table, keys in named.items():
+        for key in keys:
+            tables.row(table, key)
+    if len(set(config["languages"])) != len(config["languages"]):
+        twice = sorted({code for code in config["languages"] if config["languages"].count(code) > 1})
+        raise UserError(f"config: languages: {', '.join(twice)} is listed twice.")
+    for name in config["decontamination"]["against"]:
+        if name not in config["evaluate"]["benchmarks"]:
+            raise UserError(f"config: decontamination.against: {name} must also be one of evaluate.benchmarks.")
+    for pivot in config["pivots"]:
+        if pivot not in config["languages"]:
+            raise UserError(f"config: the pivot {pivot} must also be one of `languages`.")
+    for name, mixture in config["mixtures"].items():
+        parts = {"cross-lingual", *config["pivots"]}
+        if unknown := sorted(set(mixture["shares"]) - parts):
+            raise UserError(f"config: mixtures.{name}.shares: {', '.join(unknown)} is none of {', '.join(sorted(parts))}.")
+        if abs(sum(mixture["shares"].values()) - 1) > 1e-6:
+            raise UserError(f"config: mixtures.{name}.shares add up to {sum(mixture['shares'].values()):g}; they must add up to 1.")
+    for name, settings in config["evaluate"]["benchmarks"].items():
+        row = tables.row("benchmarks", name)
+        needs_path = row["source"] in BENCHMARK_SOURCES_WITH_PATH
+        if needs_path and not Path(settings.get("path", "")).exists() or needs_path and "path" not in settings:
+            raise UserError(
+                f"config: evaluate.benchmarks.{name}.path must name the folder or archive of {name} in its official layout; "
+                f"{settings.get('path', 'nothing')} is not there."
+            )
+        if row["source"] == "messages" and row["material"] not in config["corpora"]:
+            raise UserError(f"config: the benchmark {name} is held out from the corpus {row['material']}; add that to `corpora`.")
+        if row["shape"] == "flores" and not {"directions", "shots", "max_new_tokens"} <= settings.keys():
+            raise UserError(f"config: evaluate.benchmarks.{name} needs directions, shots and max_new_tokens.")
+
+
+def _check_models(config: Config) -> None:
+    """Models form a graph without cycles; each is given, trimmed or trained."""
+    models = config["models"]
+    for name, model in models.items():
+        trail = [name]
+        while (base := models[trail[-1]].get("base")) is not None:
+            if base not in models:
+                raise UserError(f"config: models.{trail[-1]}.base: there is no model {base}. Known: {', '.join(models)}.")
+            if base in trail:
+                raise UserError(f"config: models: {' -> '.join([*trail, base])} goes round in a circle.")
+            trail.append(base)
+        if "mixture" in model and model["mixture"] not in config["mixtures"]:
+            raise UserError(f"config: models.{name}.mixture: there is no mixture {model['mixture']}.")
+        if "path" in model and not Path(model["path"]).is_dir():
+            raise UserError(f"config: models.{name}.path: {model['path']} is not a folder.")
+    for name in config["evaluate"]["models"]:
+        if name not in models:
+            raise UserError(f"config: evaluate.models: there is no model {name}. Known: {', '.join(models)}.")
+
+
+def kind(model: Mapping[str, Any]) -> str:
+    """given, trimmed or trained."""
+    return "trained" if "mixture" in model else "trimmed" if "trim" in model else "given"
+
+
+def baseline(config: Config, name: str) -> str | None:
+    """The evaluated model that a trained one is compared with: the nearest one it was made from."""
+    model = config["models"][name]
+    if kind(model) != "trained":
+        return None
+    base: str | None = model["base"]
+    while base is not None and base not in config["evaluate"]["models"]:
+        base = config["models"][base].get("base")
+    return base

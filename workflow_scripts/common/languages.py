@@ -1,0 +1,48 @@
+"""The registry of languages: `resources/languages.tsv`, keyed by FLORES-200 code."""
+
+from dataclasses import dataclass, fields
+from functools import cache
+
+from . import tables
+
+
+@dataclass(frozen=True)
+class Language:
+    """One row of languages.tsv; the schema describes each column. Empty means: none, or not known."""
+
+    code: str
+    name: str
+    autonym: str
+    script: str
+    resource_class: str
+    flores101: str
+    flores_plus: str
+    belebele: str
+    ntrex: str
+    iso639_3: str
+    glottocode: str
+    mediawiki: str
+    scratch: str
+    django: str
+    cldr: str
+    udhr: str
+    comet: str
+    bleu_tokenizer: str
+
+
+@cache
+def registry() -> dict[str, Language]:
+    """All languages, in the order of the table."""
+    names = [field.name for field in fields(Language)]
+    return {code: Language(**{name: row[name] for name in names}) for code, row in tables.read("languages").items()}
+
+
+def get(code: str) -> Language:
+    """One language, or a `UserError` that names the nearest codes."""
+    tables.row("languages", code)
+    return registry()[code]
+
+
+def by_alias(column: str) -> dict[str, str]:
+    """From the codes of one scheme (a column of the table) to FLORES-200 codes."""
+    return {alias: code for code, row in tables.read("languages").items() if (alias := row[column])}

@@ -1,0 +1,63 @@
+"""The tables people edit (`resources/*.tsv`): tab-separated, read as text, each row checked against its schema."""
+
+import csv
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from .cli import UserError
+from .files import read_json
+
+ROOT = Path(__file__).resolve().parents[2]
+RESOURCES = ROOT / "resources"
+SCHEMAS = ROOT / "schemas"
+
+
+def check(row: Any, schema: Path, where: str) -> None:
+    """Raise one `UserError` naming the place and the rule that `row` breaks."""
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(read_json(schema)).iter_errors(row))
+    if error is not None:
+        field = ".".join(str(part) for part in error.absolute_path)
+        hint = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
+        raise UserError(f"{where}: {field + ': ' if field else ''}{error.message}. {hint}".rstrip())
+
+
+@cache
+def read(name: str, folder: Path = RESOURCES) -> dict[str, dict[str, str]]:
+    """Read `resources/<name>.tsv` as a dictionary of rows, keyed by its first column.
+
+    Raises `UserError` for a row that breaks `schemas/<name>.schema.json`, has the wrong number of cells, or a key twice.
+    """
+    path = folder / f"{name}.tsv"
+    validator = jsonschema.Draft202012Validator(read_json(SCHEMAS / f"{name}.schema.json"))
+    rows: dict[str, dict[str, str]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        header = next(lines)
+        for number, cells in enumerate(lines, 2):
+            where = f"{path.name} line {number}"
+            if len(cells) != len(header):
+                raise UserError(f"{where}: {len(cells)} cells, but the header has {len(header)}. Cells are separated by tabs.")
+            row = dict(zip(header, cells, strict=True))
+            for error in validator.iter_errors(row):
+                field = ".".join(str(part) for part in error.absolute_path) or cells[0]
+                raise UserError(f"{where} ({cells[0]}): {field}: {error.message}")
+            if cells[0] in rows:
+                raise UserError(f"{where}: {cells[0]} is there twice.")
+            rows[cells[0]] = row
+    return rows
+
+
+def row(name: str, key: str, folder: Path = RESOURCES) -> dict[str, str]:
+    """One row of a table, or a `UserError` that names the nearest keys."""
+    rows = read(name, folder)
+    if key not in rows:
+        import difflib
+
+        near = difflib.get_close_matches(key, rows, n=3, cutoff=0.4)
+        raise UserError(
+            f"{key} is not in resources/{name}.tsv." + (f" Did you mean {', '.join(near)}?" if near else "") + " Add a row for it."
+        )
+    return rows[key]

@@ -1,0 +1,1 @@
+"""Fetch packages from registries, each with its own client, checked against the hash in resources/packages.tsv."""

@@ -1,0 +1,1 @@
+"""Stage predictions: a benchmark turns one language into prompts, an engine answers them, one file a language."""

@@ -1,0 +1,146 @@
+"""Answer one benchmark in several languages with one model: loaded once, and only if something is left to answer.
+
+Every answer carries a content key of what made it: the model's fingerprint, the messages, the decoding settings and the
+engine's version. A key that already stands in the output, or in the work folder of a run that was cut off, is not computed
+again. The batch size is not part of the key: it changes the time, not the answer.
+
+Example: python -m workflow_scripts.predictions.answer --model gemma-3-270m --model-folder results/models/gemma-3-270m/model
+--manifest results/models/gemma-3-270m/manifest.json --benchmark udhr --languages deu_Latn hin_Deva --benchmark-folder
+results/benchmarks/udhr --settings '{...}' --work work/udhr-0 --output-folder results/predictions/gemma-3-270m/udhr
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.common import chat, cli, files
+
+from . import prompts
+from .engine import ENGINE_VERSION, Engine, Request, token_limit
+
+ANSWER_FIELDS = {"answer", "finish", "tokens", "logprobs"}
+
+
+def content_key(fingerprint: str, question: prompts.Question, settings: dict[str, Any]) -> str:
+    """SHA-256 of all that an answer depends on. The fingerprint covers tokenizer and template, so messages stand for tokens."""
+    names = ("max_new_tokens", "stop") if question.protocol != "letters" else ()
+    decoding = {name: settings[name] for name in names} or {"choices": prompts.CHOICES}
+    return files.sha256_json(
+        {"engine": ENGINE_VERSION, "model": fingerprint, "messages": question.messages, "source": question.source} | decoding
+    )
+
+
+def read_answers(path: Path) -> dict[str, dict[str, Any]]:
+    """Answers of a JSONL file by key; none if the file is absent. A line that a crash cut off is passed over."""
+    found: dict[str, dict[str, Any]] = {}
+    for line in path.read_bytes().split(b"\n") if path.exists() else []:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and "key" in row:
+            found[row["key"]] = {name: value for name, value in row.items() if name in ANSWER_FIELDS}
+    return found
+
+
+def append(path: Path, row: dict[str, Any]) -> None:
+    """Add one line and flush it, on a line of its own even after a line that a crash cut off."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            if file.tell() and (file.seek(-1, 2), file.read(1))[1] != b"\n":
+                file.write(b"\n")
+            file.write(json.dumps(row, ensure_ascii=False, sort_keys=True).encode() + b"\n")
+    except OSError as error:
+        if error.errno in files.DISK_FULL:
+            raise files.disk_full(path) from error
+        raise
+
+
+def compute(
+    engine: Engine, todo: list[tuple[str, prompts.Question]], settings: dict[str, Any]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Answer `todo` (language, question): gives (index in todo, fields of the answer) as each one is ready."""
+    ids = [chat.encode_prompt(engine.tokenizer, question.messages) for _, question in todo]
+    letters = [index for index, (_, question) in enumerate(todo) if question.protocol == "letters"]
+    for place, logprobs in engine.choose([ids[index] for index in letters], prompts.CHOICES) if letters else ():
+        best = max(range(len(logprobs)), key=lambda choice: logprobs[choice])
+        yield letters[place], {"answer": str(best + 1), "logprobs": [round(value, 6) for value in logprobs]}
+    texts = [index for index, (_, question) in enumerate(todo) if question.protocol != "letters"]
+    requests = []
+    for index in texts:
+        language, question = todo[index]
+        source_tokens = len(engine.tokenizer(question.source, add_special_tokens=False)["input_ids"])
+        limit = token_limit(source_tokens, settings["max_new_tokens"])
+        requests.append(Request(ids[index], limit, f"{language} {question.protocol} {question.direction}"))
+    for place, answer in engine.generate(requests, settings["stop"]) if requests else ():
+        yield texts[place], {"answer": answer.text, "finish": answer.finish, "tokens": answer.tokens}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="name of the model in config.yaml")
+    parser.add_argument("--model-folder", type=Path, required=True)
+    parser.add_argument("--manifest", type=Path, required=True, help="manifest.json of the model")
+    parser.add_argument("--benchmark", required=True)
+    parser.add_argument("--languages", nargs="+", required=True, metavar="CODE")
+    parser.add_argument("--benchmark-folder", type=Path, required=True, help="holds <language>.json")
+    parser.add_argument("--settings", type=cli.json_object, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="answers of a run that was cut off; one folder a shard")
+    parser.add_argument("--output-folder", type=Path, required=True)
+    args = parser.parse_args(argv)
+
+    fingerprint = files.read_json(args.manifest)["fingerprint"]
+    asked = {language: prompts.questions(args.benchmark_folder, language, args.settings) for language in args.languages}
+    output = {language: args.output_folder / f"{language}.jsonl" for language in args.languages}
+    work = {language: args.work / f"{language}.jsonl" for language in args.languages}
+    answers: dict[str, dict[str, Any]] = {}
+    for path in (*output.values(), *work.values()):
+        answers |= read_answers(path)
+
+    keys = {
+        language: [content_key(fingerprint, row, args.settings) if isinstance(row, prompts.Question) else "" for row in rows]
+        for language, rows in asked.items()
+    }
+    todo: dict[str, tuple[str, prompts.Question]] = {}
+    for language, rows in asked.items():
+        for key, row in zip(keys[language], rows, strict=True):
+            if isinstance(row, prompts.Question) and key not in answers:
+                todo.setdefault(key, (language, row))
+    total = sum(isinstance(row, prompts.Question) for rows in asked.values() for row in rows)
+    if todo:
+        from tqdm import tqdm
+
+        engine = Engine(args.model_folder, args.settings["batch_size"])
+        names, tokens = list(todo), 0
+        with tqdm(total=len(todo), desc=f"{args.model} {args.benchmark}", unit="item", file=sys.stderr) as progress:
+            for index, answer in compute(engine, list(todo.values()), args.settings):
+                key = names[index]
+                append(work[todo[key][0]], {"key": key} | answer)
+                answers[key] = answer
+                progress.update()
+                if tokens := tokens + answer.get("tokens", 0):
+                    progress.set_postfix_str(f"{tokens / progress.format_dict['elapsed']:.0f} tokens/s", refresh=False)
+
+    for language, rows in asked.items():
+        files.write_jsonl(output[language], (record(row, key, answers) for row, key in zip(rows, keys[language], strict=True)))
+    for path in work.values():
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # another shard may be at work in the same folder
+        args.work.rmdir()
+    print(f"{args.model} {args.benchmark}: answered {len(todo)}, reused {total - len(todo)}", file=sys.stderr)
+
+
+def record(row: prompts.Question | prompts.Gap, key: str, answers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """One line of the output."""
+    if isinstance(row, prompts.Gap):
+        return {"direction": row.direction, "protocol": row.protocol, "reason": row.reason}
+    return {"item": row.item, "direction": row.direction, "protocol": row.protocol, "key": key} | answers[key]
+
+
+if __name__ == "__main__":
+    cli.run(main)

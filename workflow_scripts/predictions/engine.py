@@ -1,0 +1,279 @@
+"""Greedy answers from a Hugging Face model folder, many prompts at a time, equal to `model.generate` one by one.
+
+Each row of the running batch is [padding, prompt, answer so far], aligned at its right end, so that the distance between two
+tokens is the same as without padding; a sliding window (Gemma 3) therefore sees exactly what it would see alone. The key-value
+cache keeps every position (`DynamicCache()` without a config) and the model masks the window.
+
+What makes it fast on a CPU, where reading the weights is most of the cost of a step with few rows:
+- rows that ended leave and new ones take their places (continuous batching: Yu et al. 2022, Orca, OSDI, section 3.2);
+- the tokens that all prompts of a group share (instructions, few-shot examples) are computed once;
+- prompts of a group are taken by length; logits are made for the last position only.
+
+Batch mates change the order of float32 sums, so logits move in the sixth digit and an exact tie may fall the other way: answers
+are the same in practice, not by proof. In bfloat16 this is more frequent.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workflow_scripts.common.cli import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import DynamicCache
+
+ENGINE_VERSION = 1  # part of every answer's key: raise it when answers change, and all are made anew
+IDLE_SHARE = 4  # refill when one place in so many is idle: a refill copies the cache, an idle place costs a row of every step
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt. Requests of one `group` share their first tokens and should follow each other."""
+
+    ids: list[int]
+    max_new_tokens: int
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`finish` is "stop" (end mark or stop string) or "length" (ran into its limit); `tokens` counts the end mark, too."""
+
+    text: str
+    finish: str
+    tokens: int
+
+
+def token_limit(source_tokens: int, max_new_tokens: int) -> int:
+    """New tokens allowed for one translation: twice the source and 16 more, at most `max_new_tokens`.
+
+    A base model that never ends its line would otherwise cost the maximum on every item, short ones too.
+    """
+    return min(max_new_tokens, 2 * source_tokens + 16)
+
+
+@dataclass
+class _Batch:
+    """Rows in flight. Keys and values of a layer of `cache` are [rows, heads, width, size]; `mask` is [rows, width]."""
+
+    indices: list[int]
+    answers: list[list[int]]
+    mask: "Tensor"
+    cache: "DynamicCache"
+    ended: set[int] = field(default_factory=set)
+
+
+class Engine:
+    """A model, loaded once: float32 on a CPU, bfloat16 on a GPU that has it."""
+
+    def __init__(self, folder: Path, batch_size: int) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        self.tokenizer = load_tokenizer(folder)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        dtype = torch.bfloat16 if self.device == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True)
+        self.model = model.to(self.device).eval()
+        self.batch_size = batch_size
+        ends = self.model.generation_config.eos_token_id
+        self.ends = {self.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
+
+    def generate(self, requests: Sequence[Request], stop: str) -> Iterator[tuple[int, Answer]]:
+        """Answer `requests` greedily; give (index of the request, answer) as each one ends.
+
+        An answer ends at an end-of-text token, at the token that completes `stop` (where it is cut), or at its limit.
+        """
+        waiting = _queue(requests)
+        prefix: _Prefix | None = None
+        batch: _Batch | None = None
+        while batch or waiting:
+            if batch is None or len(batch.ended) * IDLE_SHARE >= len(batch.indices):
+                parts = [_keep(batch)] if batch and len(batch.ended) < len(batch.indices) else []
+                while waiting and (free := self.batch_size - sum(len(part.indices) for part in parts)) > 0:
+                    group = requests[waiting[0]].group
+                    if prefix is None or prefix.group != group:
+                        prefix = self._share(
+                            group, [requests[index].ids for index in waiting if requests[index].group == group]
+                        )
+                    same = next((at for at, index in enumerate(waiting) if requests[index].group != group), len(waiting))
+                    chunk, waiting = waiting[: min(free, same)], waiting[min(free, same) :]
+                    parts.append(self._prefill(chunk, [requests[index].ids for index in chunk], prefix))
+                if not parts:
+                    return
+                batch = _join(parts)
+            else:
+                batch = self._step(batch)
+            for row, index in enumerate(batch.indices):
+                if row not in batch.ended and (
+                    answer := self._ending(batch.answers[row], requests[index].max_new_tokens, stop)
+                ):
+                    batch.ended.add(row)
+                    yield index, answer
+
+    def choose(self, prompts: Sequence[list[int]], choices: Sequence[str]) -> Iterator[tuple[int, list[float]]]:
+        """Natural-log probabilities of each choice as the next token, of shape [choices]; one forward pass a prompt.
+
+        Raises `UserError` where a choice is not exactly one token of this model.
+        """
+        import torch
+
+        pieces_of = [self.tokenizer(choice, add_special_tokens=False)["input_ids"] for choice in choices]
+        for choice, pieces in zip(choices, pieces_of, strict=True):
+            if len(pieces) != 1:
+                raise UserError(
+                    f"the answer {choice!r} is {len(pieces)} tokens for this model, but one forward pass can only compare "
+                    "single tokens. Take this benchmark out of `evaluate: benchmarks` for this model."
+                )
+        order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), prompts[index]))
+        for start in range(0, len(order), self.batch_size):
+            chunk = order[start : start + self.batch_size]
+            width = max(len(prompts[index]) for index in chunk)
+            mask = _right_aligned([[1] * len(prompts[index]) for index in chunk], width, self.device)
+            ids = _right_aligned([prompts[index] for index in chunk], width, self.device)
+            logits = self._forward(ids, mask, _cache([]))
+            scores = torch.log_softmax(logits.float(), dim=-1)[:, [pieces[0] for pieces in pieces_of]]
+            yield from zip(chunk, scores.tolist(), strict=True)
+
+    def _forward(self, ids: "Tensor", mask: "Tensor", cache: "DynamicCache") -> "Tensor":
+        """Logits at the last position [rows, vocabulary] for `ids` [rows, new] after `cache`, which grows by them."""
+        import torch
+
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        with torch.inference_mode():
+            out = self.model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        return out.logits[:, -1]
+
+    def _share(self, group: str, prompts: list[list[int]]) -> "_Prefix":
+        """Compute what all prompts of a group begin with, once. Every prompt keeps at least its last token for itself."""
+        import torch
+
+        first, last = min(prompts), max(prompts)  # what these two share, all between them share
+        length = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
+        length = min(length, min(map(len, prompts)) - 1) if len(prompts) > 1 else 0
+        cache = _cache([])
+        if length:
+            ids = torch.tensor([prompts[0][:length]], device=self.device)
+            self._forward(ids, torch.ones_like(ids), cache)
+        return _Prefix(group, length, cache)
+
+    def _prefill(self, indices: list[int], prompts: list[list[int]], prefix: "_Prefix") -> _Batch:
+        """Read prompts that begin with `prefix` and take their first new token.
+
+        All rows feed as many tokens as the longest has beyond the prefix; a shorter one so feeds the end of the prefix again,
+        and its cached part is that much shorter. No padding ever stands between the prefix and the rest.
+        """
+        import torch
+        from torch.nn.functional import pad
+
+        width = max(map(len, prompts))
+        fed = width - prefix.length
+        cached = [max(len(prompt) - fed, 0) for prompt in prompts]
+
+        def shifted(state: "Tensor") -> "Tensor":
+            return torch.cat([pad(state[:, :, :kept], (0, 0, prefix.length - kept, 0)) for kept in cached])
+
+        cache = _cache([(shifted(layer[0]), shifted(layer[1])) for layer in prefix.cache])
+        mask = _right_aligned([[1] * len(prompt) for prompt in prompts], width, self.device)
+        ids = _right_aligned([prompt[-fed:] for prompt in prompts], fed, self.device)
+        logits = self._forward(ids, mask, cache)
+        return _Batch(indices, [[token] for token in logits.argmax(dim=-1).tolist()], mask, cache)
+
+    def _step(self, batch: _Batch) -> _Batch:
+        """One more token for every row."""
+        import torch
+
+        ids = torch.tensor([answer[-1:] for answer in batch.answers], device=self.device)
+        batch.mask = torch.cat([batch.mask, torch.ones_like(ids)], dim=1)
+        logits = self._forward(ids, batch.mask, batch.cache)
+        for answer, token in zip(batch.answers, logits.argmax(dim=-1).tolist(), strict=True):
+            answer.append(token)
+        return batch
+
+    def _ending(self, ids: list[int], limit: int, stop: str) -> Answer | None:
+        """The answer, if its last token ended it."""
+        if ids[-1] in self.ends:
+            return Answer(self._text(ids[:-1]).strip(), "stop", len(ids))
+        # The stop string's last character is in the last token, and each token brings at least one byte of it.
+        if stop and stop in self._text(ids[-len(stop.encode()) :]):
+            whole = self._text(ids)
+            # A broken character before the stop swallows it on decoding; then all but the last token is the answer.
+            return Answer((whole if stop in whole else self._text(ids[:-1])).split(stop)[0].strip(), "stop", len(ids))
+        return Answer(self._text(ids).strip(), "length", len(ids)) if len(ids) >= limit else None
+
+    def _text(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+@dataclass(frozen=True)
+class _Prefix:
+    """The shared first tokens of a group: how many, and their cache with one row."""
+
+    group: str
+    length: int
+    cache: "DynamicCache"
+
+
+def load_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def _queue(requests: Sequence[Request]) -> list[int]:
+    """Indices of the requests: groups in the order of their first request, each group from long to short."""
+    first: dict[str, int] = {}
+    for index, request in enumerate(requests):
+        first.setdefault(request.group, index)
+    return sorted(range(len(requests)), key=lambda index: (first[requests[index].group], -len(requests[index].ids), index))
+
+
+def _right_aligned(rows: list[list[int]], width: int, device: str) -> "Tensor":
+    """Lists of numbers as one tensor [rows, width], filled with 0 at the left."""
+    import torch
+
+    return torch.tensor([[0] * (width - len(row)) + row for row in rows], device=device)
+
+
+def _cache(layers: list[tuple["Tensor", ...]]) -> "DynamicCache":
+    """A cache that keeps every position, made of (keys, values) a layer."""
+    from transformers import DynamicCache
+
+    return DynamicCache(layers or None)
+
+
+def _keep(batch: _Batch) -> _Batch:
+    """Only the rows that have not ended."""
+    import torch
+
+    rows = [row for row in range(len(batch.indices)) if row not in batch.ended]
+    batch.cache.batch_select_indices(torch.tensor(rows, device=batch.mask.device))
+    return _Batch([batch.indices[row] for row in rows], [batch.answers[row] for row in rows], batch.mask[rows], batch.cache)
+
+
+def _join(parts: list[_Batch]) -> _Batch:
+    """Batches under each other, as wide as their longest row: padding at the left is added or cut off."""
+    import torch
+    from torch.nn.functional import pad
+
+    width = max(int(part.mask.sum(dim=1).max()) for part in parts)
+    margins = [width - part.mask.shape[1] for part in parts]
+
+    def stacked(states: list["Tensor"]) -> "Tensor":
+        return torch.cat([pad(state, (0, 0, margin, 0)) for state, margin in zip(states, margins, strict=True)])
+
+    same_layer = zip(*(part.cache for part in parts), strict=True)
+    layers = [tuple(stacked([layer[side] for layer in layers]) for side in (0, 1)) for layers in same_layer]
+    mask = torch.cat([pad(part.mask, (margin, 0)) for part, margin in zip(parts, margins, strict=True)])
+    indices = [index for part in parts for index in part.indices]
+    return _Batch(indices, [answer for part in parts for answer in part.answers], mask, _cache(layers))

@@ -1,0 +1,257 @@
+"""Everything a report is derived from, read once: scores, ledger, manifests, configuration, benchmarks."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from workflow_scripts.common import files, languages, ledger
+from workflow_scripts.common.cli import UserError
+
+from . import significance
+
+PRIMARY = ("chrF++", "accuracy")  # the metric a benchmark is judged by; the others stand in scores.csv and the language pages
+BETTER, WORSE, UNCLEAR = "better", "worse", "no clear difference"
+CLASSES = ("low", "mid", "high")
+
+
+def name_of(code: str) -> str:
+    return languages.get(code).name
+
+
+def group_of(language: str, direction: str) -> str:
+    """Where a score stands among the directions of its language: "X → English", "English → X", or "reading"."""
+    source, _, target = direction.partition("-")
+    if not target:
+        return "reading"
+    return f"X → {name_of(target)}" if source == language else f"{name_of(source)} → X"
+
+
+def group_rank(group: str) -> tuple[bool, str, bool]:
+    """Sort key of directions: English before other pivots, into a pivot before out of it."""
+    pivot = group.replace("X → ", "").replace(" → X", "")
+    return pivot != "English", pivot, not group.startswith("X → ")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A trained model beside the base it is compared with."""
+
+    model: str
+    base: str
+    trained: frozenset[str]  # languages with rows in its mixture, or in a mixture its base was trained on
+
+    @property
+    def page(self) -> str:
+        return f"{self.model}-vs-{self.base}.html"
+
+
+@dataclass
+class Run:
+    """One run of the workflow, as its files tell it."""
+
+    scores: pd.DataFrame
+    facts: list[ledger.Fact]
+    manifests: dict[str, dict[str, Any]]
+    provenance: list[dict[str, Any]]
+    config: dict[str, Any]
+    training: dict[str, list[dict[str, Any]]]
+    predictions_folder: Path
+    benchmarks_folder: Path
+    texts: dict[tuple[str, str], dict[Any, str]] = field(default_factory=dict)
+    views: dict[tuple[Pair, str], tuple[pd.DataFrame, dict[str, str]]] = field(default_factory=dict)
+
+    @cached_property
+    def languages(self) -> list[str]:
+        """The languages of the run, in the order of the config."""
+        return list(self.config.get("languages") or sorted({fact.language for fact in self.facts}))
+
+    @cached_property
+    def benchmarks(self) -> dict[str, dict[str, Any]]:
+        """Version, domain, shape and licence of each benchmark scored; translation before reading, then by name."""
+        found = {}
+        for name in sorted(set(self.scores["benchmark"])):
+            paths = (self.benchmarks_folder / name / f"{language}.json" for language in self.languages)
+            first = next((path for path in paths if path.exists()), None)
+            if first is None:
+                raise UserError(
+                    f"{self.benchmarks_folder / name} has no text for any language of the run. Make the benchmarks again."
+                )
+            found[name] = {
+                key: value for key, value in files.read_json(first).items() if key not in ("items", "language", "reason")
+            }
+        return found
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """Each trained model that was scored, with the nearest ancestor that was scored too."""
+        scored, found = set(self.scores["model"]), []
+        asked = list((self.config.get("evaluate") or {}).get("models") or [])
+        for model in sorted(self.manifests, key=lambda name: (asked.index(name) if name in asked else len(asked), name)):
+            if self.manifests[model]["kind"] != "trained" or model not in scored:
+                continue
+            base = next((name for name in self.ancestors(model)[1:] if name in scored), None)
+            if base is not None:
+                found.append(Pair(model, base, self.trained_languages(model)))
+        return found
+
+    def ancestors(self, model: str) -> list[str]:
+        """The model, its base, the base's base and so on, as far as manifests tell."""
+        line = [model]
+        while (base := self.manifests.get(line[-1], {}).get("base")) and base not in line:
+            line.append(base)
+        return line
+
+    def trained_languages(self, model: str) -> frozenset[str]:
+        """Languages drawn in the mixtures of this model and of its ancestors (all mixtures, where the config names none)."""
+        entries = [(self.config.get("models") or {}).get(name, {}) for name in self.ancestors(model)]
+        mixtures = {entry["mixture"] for entry in entries if entry.get("mixture")}
+        return frozenset(
+            fact.language
+            for fact in self.facts
+            if fact.stage == "mixtures"
+            and fact.measure == "rows_drawn"
+            and (fact.value or 0) > 0
+            and (not mixtures or fact.subject in mixtures)
+        )
+
+    @cached_property
+    def compared(self) -> pd.DataFrame:
+        """The rows of the primary metrics that have a baseline, with `group`, two-sided and corrected p value, and a verdict.
+
+        Holm's correction runs over the languages of each model, baseline, benchmark, protocol, metric and direction.
+        """
+        rows = self.scores[
+            (self.scores["baseline"] != "") & self.scores["metric"].isin(PRIMARY) & self.scores["delta"].notna()
+        ].copy()
+        rows["group"] = [group_of(*cell) for cell in zip(rows["language"], rows["direction"], strict=True)]
+        rows["base_value"] = rows["value"] - rows["delta"]
+        rows["p_two_sided"] = [
+            significance.two_sided(p, signature) if p == p else 1.0
+            for p, signature in zip(rows["p_value"].astype(float), rows["signature"], strict=True)
+        ]
+        rows["p_holm"] = 1.0
+        rows["smallest"] = 0.0  # what the corrected p value cannot fall below, for want of resamples
+        for _, family in rows.groupby(["model", "baseline", "benchmark", "protocol", "metric", "group"], sort=False):
+            rows.loc[family.index, "p_holm"] = significance.holm(list(family["p_two_sided"]))
+            rows.loc[family.index, "smallest"] = len(family) * max(map(significance.smallest, family["signature"]))
+        sure = rows["p_holm"] < significance.LEVEL
+        rows["verdict"] = UNCLEAR
+        rows.loc[sure & (rows["delta"] > 0), "verdict"] = BETTER
+        rows.loc[sure & (rows["delta"] < 0), "verdict"] = WORSE
+        return rows
+
+    @cached_property
+    def single(self) -> pd.DataFrame:
+        """One row a model, benchmark, direction, protocol and metric (scores.csv has one a baseline), reasons left out."""
+        rows = self.scores[self.scores["value"].notna()]
+        rows = rows.drop_duplicates(["model", "benchmark", "language", "direction", "protocol", "metric"])
+        return rows.assign(group=[group_of(*cell) for cell in zip(rows["language"], rows["direction"], strict=True)])
+
+    def view(self, pair: Pair, benchmark: str) -> tuple[pd.DataFrame, dict[str, str]]:
+        """The comparison of one pair on one benchmark, made once; see `_view`."""
+        if (pair, benchmark) not in self.views:
+            self.views[pair, benchmark] = self._view(pair, benchmark)
+        return self.views[pair, benchmark]
+
+    def _view(self, pair: Pair, benchmark: str) -> tuple[pd.DataFrame, dict[str, str]]:
+        """What the main chart and table show of one benchmark, and the names of its marks.
+
+        The trained model without examples stands against the base with worked examples where there are any (the honest
+        baseline) and, as `same_value`, against the base asked in the same way.
+        """
+        rows = self.compared
+        rows = rows[
+            (rows["model"] == pair.model) & (rows["benchmark"] == benchmark) & rows["baseline"].str.startswith(pair.base + "/")
+        ]
+        if rows.empty:
+            return rows, {}
+        protocol = min(rows["protocol"])  # "0-shot" before "3-shot"
+        rows = rows[rows["protocol"] == protocol]
+        offered = sorted(rows["baseline"].unique(), key=lambda name: (re.fullmatch(r".*/[1-9]\d*-shot", name) is None, name))
+        same = rows[rows["baseline"] == f"{pair.base}/{protocol}"].set_index(["language", "direction"])["base_value"]
+        rows = rows[rows["baseline"] == offered[0]].copy()
+        shots = offered[0].rpartition("/")[2]
+        keys = pd.MultiIndex.from_frame(rows[["language", "direction"]])
+        base = self.single
+        base = base[(base["model"] == pair.base) & (base["benchmark"] == benchmark) & (base["protocol"] == shots)]
+        base = base[base["metric"].isin(rows["metric"].unique())].set_index(["language", "direction"])
+        rows["base_low"], rows["base_high"] = base["low"].reindex(keys).to_numpy(), base["high"].reindex(keys).to_numpy()
+        rows["same_value"] = same.reindex(keys).to_numpy()
+        rows["name"] = [name_of(code) for code in rows["language"]]
+        rows["trained"] = rows["language"].isin(pair.trained)
+        rows["class"] = [languages.get(code).resource_class for code in rows["language"]]
+        order = {group: rank for rank, group in enumerate(sorted(set(rows["group"]), key=group_rank))}
+        rows = rows.sort_values("group", key=lambda groups: groups.map(order), kind="stable")
+        return rows, {"same": f"base, {protocol}", "base": f"base, {shots}", "model": f"trained, {protocol}"}
+
+    def means(self, pair: Pair, benchmark: str, inside: bool) -> dict[str, Any]:
+        """Macro averages over languages and directions, for the languages in training (`inside`) or kept out of it."""
+        rows = self.single
+        rows = rows[(rows["benchmark"] == benchmark) & (rows["language"].isin(pair.trained) == inside)]
+        values = {
+            (row.model, row.protocol): row.value
+            for row in rows[rows["metric"].isin(PRIMARY)]
+            .groupby(["model", "protocol"])["value"]
+            .mean()
+            .reset_index()
+            .itertuples()
+            if row.model in (pair.model, pair.base)
+        }
+        health = rows[rows["metric"].isin(("copy rate", "empty rate", "length ratio"))]
+        view, labels = self.view(pair, benchmark)
+        view = view[view["trained"] == inside] if len(view) else view
+        return {
+            "values": values,
+            "health": health.groupby(["model", "protocol", "metric"])["value"].mean().to_dict(),
+            "labels": labels,
+            "languages": view["language"].nunique() if len(view) else 0,
+            "cells": len(view),
+            **{key: int((view["verdict"] == verdict).sum()) if len(view) else 0
+               for key, verdict in (("better", BETTER), ("worse", WORSE), ("unclear", UNCLEAR))},
+        }  # fmt: skip
+
+    def benchmark_texts(self, benchmark: str, language: str) -> dict[Any, str]:
+        """Test sentences of one language by item, read once."""
+        key = (benchmark, language)
+        if key not in self.texts:
+            path = self.benchmarks_folder / benchmark / f"{language}.json"
+            items = files.read_json(path)["items"] if path.exists() else []
+            self.texts[key] = {item["item"]: item["text"] for item in items if item.get("split") == "devtest"}
+        return self.texts[key]
+
+    def facts_of(self, language: str, stage: str) -> list[ledger.Fact]:
+        return self._by_language.get((language, stage), [])
+
+    @cached_property
+    def _by_language(self) -> dict[tuple[str, str], list[ledger.Fact]]:
+        found: dict[tuple[str, str], list[ledger.Fact]] = {}
+        for fact in self.facts:
+            found.setdefault((fact.language, fact.stage), []).append(fact)
+        return found
+
+
+def read_manifests(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    return {manifest["model"]: manifest for manifest in map(files.read_json, paths)}
+
+
+def read_provenance(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Records of downloads; a file holds one record or a list of them."""
+    records: list[dict[str, Any]] = []
+    for path in paths:
+        value = files.read_json(path)
+        records += value if isinstance(value, list) else [value]
+    return sorted(records, key=lambda record: str(record.get("package", "")))
+
+
+def read_training(paths: Sequence[Path], models: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Training logs by model: the model is the folder in the path that bears a model's name."""
+    logs = {}
+    for path in paths:
+        model = next((part for part in reversed(path.parts[:-1]) if part in models), path.parent.name)
+        logs[model] = files.read_jsonl(path)
+    return logs

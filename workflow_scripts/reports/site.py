@@ -1,0 +1,421 @@
+"""Write the report: an index, one page a language, one page a trained model beside its base, and the data behind every chart.
+
+The pages are derived from the tables alone, need no network, and show what got worse as plainly as what got better.
+
+By hand:
+
+    python -m workflow_scripts.reports.site --scores results/reports/scores.parquet --ledger results/reports/ledger.csv
+        --predictions-folder results/predictions --benchmarks-folder results/benchmarks
+        --manifests results/models/*/manifest.json --provenance results/downloads/*.json --config results/config.json
+        --training results/models/*/model/training.jsonl --output-folder results/reports
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+from sacrebleu.metrics import CHRF
+
+from workflow_scripts.common import cli, files, languages, ledger
+
+from . import charts, run
+from .collect import STAGES
+from .run import BETTER, CLASSES, WORSE, Pair, Run, name_of
+
+TEMPLATES = Path(__file__).parent / "templates"
+CHART_BUDGET = 600_000  # bytes of SVG on the index; charts beyond it stand on the model's page only
+CANDIDATES = 25  # sentences a direction among which the examples are chosen
+EXAMPLES = 5
+CUT = 600  # characters of one answer shown
+LABELLED = 3  # losses and gains named in a scatter plot
+NAMED = 12  # losses named in the summary; the table has all
+
+
+def number(value: Any, digits: int = 1, signed: bool = False) -> str:
+    """A number for reading: thin grouping for counts, a true minus sign, a dash for nothing."""
+    if value is None or value != value:
+        return "–"
+    text = f"{value:{'+' if signed else ''},.{0 if isinstance(value, int) else digits}f}"
+    return text.replace("-", "−")
+
+
+def language_tag(code: str) -> str:
+    """The HTML `lang` of a FLORES code: deu_Latn is deu-Latn."""
+    return code.replace("_", "-")
+
+
+def pretty(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True)
+
+
+def environment() -> jinja2.Environment:
+    """Jinja with autoescape: model output and source text are foreign matter."""
+    jinja = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    jinja.filters |= {"number": number, "name": name_of, "tag": language_tag, "pretty": pretty}
+    return jinja
+
+
+def figure(chart: Any, label: str) -> Markup:
+    """A drawing that may stand unescaped: made here, from names and numbers."""
+    return Markup(charts.svg(chart, str(Markup.escape(label))))
+
+
+def language_groups(pair: Pair, codes: Iterable[str]) -> list[tuple[str, str]]:
+    """(group, name) of languages in the order of a chart: those in training by class, then those kept out."""
+    order = {name: rank for rank, name in enumerate(reversed(CLASSES))}
+
+    def group(code: str) -> tuple[bool, int, str]:
+        kind = languages.get(code).resource_class
+        return code not in pair.trained, order.get(kind, len(order)), kind
+
+    rows = sorted({(group(code), name_of(code)) for code in codes})
+    return [(f"{'kept out' if out else 'trained'}, {kind} resource", name) for (out, _, kind), name in rows]
+
+
+def comparison_figure(report: Run, pair: Pair, benchmark: str) -> dict[str, Any] | None:
+    """The main chart of one benchmark with its caption and data."""
+    view, labels = report.view(pair, benchmark)
+    if view.empty:
+        return None
+    metric = view["metric"].iloc[0]
+    domain = report.benchmarks[benchmark]["domain"]
+    label = f"{metric} on {benchmark} for each language and direction: {pair.base} and {pair.model}, with 95 % intervals"
+    drawing = figure(charts.dumbbell(view, language_groups(pair, set(view["language"])), labels, metric), label)
+    columns = ["language", "name", "class", "trained", "direction", "group", "base_value", "base_low", "base_high",
+               "same_value", "value", "low", "high", "delta", "p_two_sided", "p_holm", "verdict"]  # fmt: skip
+    return {"benchmark": benchmark, "domain": domain, "metric": metric, "svg": drawing, "labels": labels, "pair": pair,
+            "data": f"data/{pair.model}-vs-{pair.base}-{benchmark}.csv", "frame": view[columns]}  # fmt: skip
+
+
+def score_table(report: Run, pair: Pair, benchmark: str) -> dict[str, Any] | None:
+    """Language by direction, worst mean difference first, then the means of the classes."""
+    view, labels = report.view(pair, benchmark)
+    if view.empty:
+        return None
+    groups = list(dict.fromkeys(view["group"]))
+    cells = {(row.language, row.group): row for row in view.itertuples()}
+    order = view.groupby("language")["delta"].mean().sort_values(kind="stable")
+    rows = [
+        {"code": code, "mean": mean, "trained": code in pair.trained, "class": languages.get(code).resource_class,
+         "cells": [cells.get((code, group)) for group in groups]}
+        for code, mean in order.items()
+    ]  # fmt: skip
+    means = []
+    for inside in (True, False):
+        part = view[view["trained"] == inside]
+        for kind in [name for name in CLASSES if name in set(part["class"])] + sorted(set(part["class"]) - set(CLASSES)):
+            few = part[part["class"] == kind].groupby("group")[["base_value", "value", "delta"]].mean()
+            count = part[part["class"] == kind]["language"].nunique()
+            means.append({"class": kind, "trained": inside, "languages": count,
+                          "cells": [few.loc[group] if group in few.index else None for group in groups]})  # fmt: skip
+    reasons = report.scores
+    reasons = reasons[(reasons["model"] == pair.model) & (reasons["benchmark"] == benchmark) & (reasons["reason"] != "")]
+    absent = {row.language: row.reason for row in reasons.itertuples() if row.language not in order.index}
+    return {"benchmark": benchmark, "pair": pair, "groups": groups, "labels": labels, "rows": rows, "means": means,
+            "metric": view["metric"].iloc[0], "absent": absent, **report.benchmarks[benchmark]}  # fmt: skip
+
+
+def notable(report: Run, pair: Pair, verdict: str) -> list[dict[str, Any]]:
+    """Cells with a significant difference over all benchmarks, largest first."""
+    found = []
+    for benchmark in report.benchmarks:
+        view, _ = report.view(pair, benchmark)
+        if len(view):
+            found += [{"benchmark": benchmark, **row} for row in view[view["verdict"] == verdict].to_dict("records")]
+    return sorted(found, key=lambda row: -abs(row["delta"]))
+
+
+def too_few_resamples(report: Run) -> dict[str, int] | None:
+    """Where Holm's correction cannot reach 0.05 with the number of resamples there is: how many would do."""
+    rows = report.compared
+    if rows.empty or rows["smallest"].max() < run.significance.LEVEL:
+        return None
+    worst = rows.loc[rows["smallest"].idxmax()]
+    family = rows[(rows[["model", "baseline", "benchmark", "protocol", "metric", "group"]] == worst[
+        ["model", "baseline", "benchmark", "protocol", "metric", "group"]]).all(axis=1)]  # fmt: skip
+    return {"tests": len(family), "needed": int(-(-2 * len(family) // run.significance.LEVEL))}
+
+
+def mixture_frame(report: Run) -> pd.DataFrame:
+    """Planned and realised share (percent) of each language in each mixture, largest first."""
+    shares: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    for fact in report.facts:
+        if fact.stage == "mixtures" and fact.measure in ("share_planned", "share_realised") and fact.value is not None:
+            shares[fact.subject, fact.language][fact.measure.removeprefix("share_")] = 100 * fact.value
+    rows = [
+        {"mixture": mixture, "language": code, "name": name_of(code), **values} for (mixture, code), values in shares.items()
+    ]
+    frame = pd.DataFrame(rows, columns=["mixture", "language", "name", "planned", "realised"])
+    return frame.sort_values(["realised", "name"], ascending=[False, True], ignore_index=True)
+
+
+def ledger_cell(facts: Sequence[ledger.Fact]) -> dict[str, Any]:
+    """One cell of the ledger matrix: what came in, what was kept, the chief reasons for dropping, or why there is nothing."""
+    totals: dict[str, float] = defaultdict(float)
+    for fact in facts:
+        if fact.value is not None:
+            totals[fact.measure] += fact.value
+    if not totals:
+        return {"reason": "; ".join(sorted({fact.reason for fact in facts})) or "nothing recorded"}
+    drops = {name: value for name, value in totals.items() if name.startswith(("dropped:", "contaminated:")) and value}
+    chief = sorted(drops.items(), key=lambda drop: (-drop[1], drop[0]))
+    return {
+        "reason": "",
+        "in": totals.get("rows_read"),
+        "out": next((totals[name] for name in ("rows_kept", "rows_drawn", "rows", "items") if name in totals), None),
+        "first": next(iter(sorted(totals.items())), None),
+        "share": 100 * totals["share_realised"] if "share_realised" in totals else None,
+        "drops": [(name.replace("dropped:", "").replace("contaminated:", "in "), int(value)) for name, value in chief[:2]],
+        "truncated": totals.get("rows_truncated"),
+    }
+
+
+def ledger_matrix(report: Run) -> dict[str, Any]:
+    stages = [stage for stage in STAGES if any(fact.stage == stage for fact in report.facts)]
+    rows = []
+    for code in report.languages:
+        cells = [ledger_cell(report.facts_of(code, stage)) for stage in stages]
+        rows.append({"code": code, "cells": cells})
+    return {"stages": stages, "rows": rows}
+
+
+def corpora_of(report: Run) -> list[dict[str, Any]]:
+    """The corpora of the run with their rows over all languages."""
+    totals: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for fact in report.facts:
+        if fact.stage == "corpora" and fact.value is not None:
+            totals[fact.subject][fact.measure] += fact.value
+    return [
+        {"corpus": corpus, "read": int(found["rows_read"]), "kept": int(found["rows_kept"])}
+        for corpus, found in sorted(totals.items())
+    ]
+
+
+def index_page(report: Run, output: Path, jinja: jinja2.Environment) -> None:
+    spent, figures, data = 0, [], {}
+    for pair in report.pairs:
+        for benchmark in report.benchmarks:
+            found = comparison_figure(report, pair, benchmark)
+            if found is None:
+                continue
+            data[found["data"]] = found["frame"]
+            spent += len(found["svg"])
+            figures.append(found | {"svg": found["svg"] if spent <= CHART_BUDGET else None})
+    mixture = mixture_frame(report)
+    if len(mixture):
+        data["data/mixtures.csv"] = mixture
+    curve = pd.DataFrame(
+        [{"model": model, **row} for model, rows in sorted(report.training.items()) for row in charts.thin(rows)],
+        columns=["model", "step", "loss"],
+    )
+    if len(curve):
+        data["data/training-loss.csv"] = curve
+    for name, frame in data.items():
+        with files.whole_file(output / name) as part:
+            frame.to_csv(part, index=False, lineterminator="\n", float_format="%.6g")
+    label = "Share of each language in the mixture: planned and realised"
+    page = jinja.get_template("index.html").render(
+        root="",
+        run=report,
+        figures=figures,
+        summaries=[
+            {"pair": pair, "benchmark": benchmark, "inside": inside, **report.benchmarks[benchmark],
+             **report.means(pair, benchmark, inside)}
+            for pair in report.pairs for benchmark in report.benchmarks for inside in (True, False)
+        ],
+        losses={pair: notable(report, pair, WORSE) for pair in report.pairs},
+        named=NAMED,
+        too_few=too_few_resamples(report),
+        tables=[table for pair in report.pairs for name in report.benchmarks if (table := score_table(report, pair, name))],
+        mixture=figure(charts.shares(mixture), label) if len(mixture) else None,
+        curve=figure(charts.losses(curve), "Training loss by optimiser step") if len(curve) else None,
+        matrix=ledger_matrix(report),
+        corpora=corpora_of(report),
+        config=pretty(report.config),
+        data=sorted(data),
+    )  # fmt: skip
+    files.write_text(output / "index.html", page)
+
+
+def answers_of(report: Run, model: str, benchmark: str, language: str) -> dict[tuple[str, str], dict[Any, str]]:
+    """Answers by direction and protocol of one model for one language."""
+    path = report.predictions_folder / model / benchmark / f"{language}.jsonl"
+    found: dict[tuple[str, str], dict[Any, str]] = defaultdict(dict)
+    for row in files.read_jsonl(path) if path.exists() else []:
+        if "answer" in row:
+            found[row["direction"], row["protocol"]][row["item"]] = row["answer"]
+    return found
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """`wanted` positions spread evenly over `count`, both ends included, none twice."""
+    return sorted({round(step * (count - 1) / max(1, wanted - 1)) for step in range(min(wanted, count))})
+
+
+def examples(report: Run, pair: Pair, benchmark: str, language: str, chrf: CHRF) -> list[dict[str, Any]]:
+    """For each direction, sentences from the greatest loss to the greatest gain in sentence chrF++, both answers side by side.
+
+    They are chosen among at most 25 sentences of the test, evenly spaced.
+    """
+    view, labels = report.view(pair, benchmark)
+    if view.empty or report.benchmarks[benchmark]["shape"] != "flores":
+        return []
+    shots = {side: labels[side].rpartition(", ")[2] for side in ("base", "model")}
+    base, model = (answers_of(report, name, benchmark, language) for name in (pair.base, pair.model))
+    found = []
+    for row in view[view["language"] == language].itertuples():
+        source, target = row.direction.split("-")
+        sources, references = (report.benchmark_texts(benchmark, code) for code in (source, target))
+        before, after = base[row.direction, shots["base"]], model[row.direction, shots["model"]]
+        items = sorted(set(before) & set(after) & set(sources) & set(references))
+        judged = []
+        for position in spread(len(items), CANDIDATES):
+            item = items[position]
+            low, high = (chrf.sentence_score(side[item], [references[item]]).score for side in (before, after))
+            judged.append({"item": item, "source": sources[item], "reference": references[item], "base": before[item],
+                           "model": after[item], "base_score": low, "model_score": high, "gain": high - low})  # fmt: skip
+        judged.sort(key=lambda one: (one["gain"], one["item"]))
+        found.append({"benchmark": benchmark, "group": row.group, "source": source, "target": target, "shots": shots,
+                      "items": [judged[position] for position in spread(len(judged), EXAMPLES)]})  # fmt: skip
+    return found
+
+
+def language_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None:
+    chrf = CHRF(word_order=2)
+    rank = {benchmark: number for number, benchmark in enumerate(report.benchmarks)}
+    scores = report.scores.assign(
+        group=[run.group_of(*cell) for cell in zip(report.scores["language"], report.scores["direction"], strict=True)],
+        rank=report.scores["benchmark"].map(rank),
+    ).sort_values(["rank", "group", "metric", "protocol", "model", "baseline"], kind="stable")
+    keys = ["model", "benchmark", "language", "direction", "protocol", "metric", "baseline"]
+    columns = ["p_two_sided", "p_holm", "verdict"]
+    tested = scores.merge(report.compared[[*keys, *columns]], how="left", on=keys)
+    by_language = dict(tuple(tested.groupby("language", sort=False)))
+    template = jinja.get_template("language.html")
+    licences = {record.get("package"): record for record in report.provenance}
+    with files.whole_folder(output / "languages") as folder:
+        for code in report.languages:
+            rows = by_language.get(code, tested.iloc[:0]).astype(object)
+            rows = rows.where(rows.notna(), None)
+            page = template.render(
+                root="../",
+                run=report,
+                language=languages.get(code),
+                code=code,
+                membership=[(pair, code in pair.trained) for pair in report.pairs],
+                scores=rows[rows["reason"] == ""].to_dict("records"),
+                reasons=sorted(
+                    {
+                        (row["model"], row["benchmark"], row["direction"], row["reason"])
+                        for row in rows[rows["reason"] != ""].to_dict("records")
+                    }
+                ),
+                examples=[
+                    found
+                    for pair in report.pairs[:1]
+                    for name in report.benchmarks
+                    for found in examples(report, pair, name, code, chrf)
+                ],
+                pair=report.pairs[0] if report.pairs else None,
+                candidates=CANDIDATES,
+                cut=CUT,
+                facts={stage: report.facts_of(code, stage) for stage in STAGES},
+                sources=[
+                    (fact, licences.get(fact.subject))
+                    for fact in report.facts_of(code, "corpora")
+                    if fact.measure == "rows_kept" and fact.value
+                ],
+            )
+            (folder / f"{code}.html").write_text(page, encoding="utf-8")
+
+
+def comparisons(report: Run, pair: Pair) -> list[dict[str, Any]]:
+    """Wins, losses and means of every benchmark, protocol, baseline and direction, and a test over the languages."""
+    rows = report.compared
+    rows = rows[(rows["model"] == pair.model) & rows["baseline"].str.startswith(pair.base + "/")]
+    found = []
+    for (benchmark, protocol, baseline, group), part in rows.groupby(
+        ["benchmark", "protocol", "baseline", "group"], sort=False
+    ):
+        for inside in (True, False):
+            few = part[part["language"].isin(pair.trained) == inside]
+            if len(few):
+                found.append({
+                    "benchmark": benchmark, "protocol": protocol, "baseline": baseline, "group": group, "inside": inside,
+                    "metric": few["metric"].iloc[0], "languages": len(few), "base": few["base_value"].mean(),
+                    "value": few["value"].mean(), "delta": few["delta"].mean(), "better": int((few["verdict"] == BETTER).sum()),
+                    "worse": int((few["verdict"] == WORSE).sum()), "p": run.significance.sign_flip(few["delta"].tolist()),
+                })  # fmt: skip
+    order = list(report.benchmarks)
+    return sorted(found, key=lambda row: (order.index(row["benchmark"]), row["protocol"], row["baseline"], not row["inside"],
+                                          run.group_rank(row["group"])))  # fmt: skip
+
+
+def model_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None:
+    template = jinja.get_template("model.html")
+    with files.whole_folder(output / "models") as folder:
+        for pair in report.pairs:
+            figures = []
+            for benchmark in report.benchmarks:
+                found = comparison_figure(report, pair, benchmark)
+                if found is None:
+                    continue
+                view, _ = report.view(pair, benchmark)
+                ranks = view.groupby("group")["delta"].rank(method="first")
+                sizes = view.groupby("group")["delta"].transform("size")
+                few = (ranks <= LABELLED) | (ranks > sizes - LABELLED) if len(view) > 60 else pd.Series(True, view.index)
+                points = charts.scatter(view.assign(label=view["name"].where(few, "")), found["metric"])
+                figures.append(
+                    found | {"scatter": figure(points, f"{found['metric']} on {benchmark}: {pair.base} against {pair.model}")}
+                )
+            page = template.render(
+                root="../", run=report, pair=pair, figures=figures, comparisons=comparisons(report, pair),
+                losses=notable(report, pair, WORSE), gains=notable(report, pair, BETTER),
+                manifests=[report.manifests[name] for name in report.ancestors(pair.model) if name in report.manifests],
+            )  # fmt: skip
+            (folder / pair.page).write_text(page, encoding="utf-8")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scores", required=True, type=Path)
+    parser.add_argument("--ledger", required=True, type=Path)
+    parser.add_argument("--predictions-folder", required=True, type=Path)
+    parser.add_argument("--benchmarks-folder", required=True, type=Path)
+    parser.add_argument("--manifests", nargs="*", default=[], type=Path)
+    parser.add_argument("--provenance", nargs="*", default=[], type=Path)
+    parser.add_argument("--config", required=True, type=Path)
+    parser.add_argument("--training", nargs="*", default=[], type=Path, help="training.jsonl of the trained models")
+    parser.add_argument("--output-folder", required=True, type=Path)
+    args = parser.parse_args(argv)
+    manifests = run.read_manifests(args.manifests)
+    report = Run(
+        scores=pd.read_parquet(args.scores),
+        facts=ledger.read(args.ledger),
+        manifests=manifests,
+        provenance=run.read_provenance(args.provenance),
+        config=files.read_json(args.config),
+        training=run.read_training(args.training, list(manifests)),
+        predictions_folder=args.predictions_folder,
+        benchmarks_folder=args.benchmarks_folder,
+    )
+    jinja = environment()
+    language_pages(report, args.output_folder, jinja)
+    model_pages(report, args.output_folder, jinja)
+    index_page(report, args.output_folder, jinja)  # last: whoever finds the index finds everything it links to
+
+
+if __name__ == "__main__":
+    cli.run(main)

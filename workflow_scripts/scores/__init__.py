@@ -1,0 +1,1 @@
+"""Stage scores: numbers with signatures, intervals and paired tests, from answers that are already there."""
