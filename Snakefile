@@ -27,10 +27,9 @@ rule all:
 
 
 onsuccess:
-    print("The report is ready: results/reports/index.html")
+    if os.path.exists("results/reports/index.html"):
+        print("Report: results/reports/index.html")
 
 
 onerror:
-    print(
-        "A step failed. Its log is named above; one finished step is never lost: mend the cause and run the same command again."
-    )
+    print("A step failed; its log is above. Finished steps are kept: mend the cause and run the same command again.")

@@ -1,4 +1,4 @@
-"""What the rule files share: the resolved config, the interpreter of each environment, and small named input functions."""
+"""Shared by all stages: the resolved config, and small named input functions."""
 
 import json
 import os
@@ -25,7 +25,7 @@ except UserError as error:
 
 
 # Rules say `python`: that of a deployed environment (conda, apptainer) where there is one, else the one Snakemake itself runs on.
-os.environ["PATH"] = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
+os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]))
 
 
 def as_json(value):

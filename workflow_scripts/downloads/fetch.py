@@ -81,7 +81,7 @@ def fetch(package: str, archive: Path, provenance: Path) -> None:
     row = tables.row("packages", package)
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent, prefix=f".{package}.") as name:
-        folder = Path(name)
+        folder = Path(name).resolve()  # the clients run in it
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 REGISTRIES[row["registry"]](row, folder)

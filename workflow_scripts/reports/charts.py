@@ -23,10 +23,12 @@ alt.data_transformers.disable_max_rows()
 def svg(chart: Any, label: str) -> str:
     """Draw a chart as an SVG element to be put into a page, described for screen readers by `label`."""
     axis = {"labelColor": TEXT, "titleColor": TEXT, "gridColor": GRID, "domainColor": GRID, "tickColor": GRID}
-    chart = chart.configure(background="transparent", font=FONT).configure_view(stroke=None)
+    chart = chart.configure(background="transparent", font=FONT, padding=14).configure_view(stroke=None)
     chart = chart.configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelLimit=220, **axis)
     chart = chart.configure_header(labelColor=TEXT, labelFontSize=13, labelFontWeight="bold", title=None)
-    chart = chart.configure_legend(labelColor=TEXT, titleColor=TEXT, labelFontSize=12, orient="top", title=None)
+    chart = chart.configure_legend(
+        labelColor=TEXT, titleColor=TEXT, labelFontSize=12, orient="top", title=None, layout={"top": {"margin": 24}}
+    )
     drawing = vl_convert.vegalite_to_svg(chart.to_dict())
     drawing = re.sub(r"-?\d+\.\d{2,}", lambda number: f"{float(number[0]):.1f}", drawing)
     # Vega describes each of thousands of marks; a label of the whole serves readers better, and the tables have the numbers.
@@ -100,7 +102,7 @@ def dumbbell(view: pd.DataFrame, languages: Sequence[tuple[str, str]], labels: d
         for field, label in shown
     ]
     groups = list(dict.fromkeys(view["group"]))
-    width = max(130, min(420, 820 // len(groups)))
+    width = max(130, min(420, 700 // len(groups)))
     return (
         alt.layer(*intervals, link, *points, data=data)
         .properties(width=width, height={"step": 17})
@@ -119,7 +121,7 @@ def shares(view: pd.DataFrame) -> Any:
     mixtures = view["mixture"].nunique()
     return (
         alt.layer(bars, ticks, data=view.round(3))
-        .properties(width=max(160, 760 // mixtures), height={"step": 17})
+        .properties(width=max(160, 700 // mixtures), height={"step": 17})
         .facet(column=alt.Column("mixture:N", title=None), spacing=18)
     )
 
@@ -136,7 +138,7 @@ def losses(view: pd.DataFrame) -> Any:
             if view["model"].nunique() > 1
             else alt.value(LIFTED),
         )
-        .properties(width=760, height=200)
+        .properties(width=700, height=200)
     )
 
 
@@ -160,15 +162,18 @@ def scatter(view: pd.DataFrame, metric: str) -> Any:
         y=alt.Y("value:Q", scale=scale, title=f"trained, {metric}", axis=axis),
         color=colour,
     )
-    names = chart.mark_text(aria=False, align="left", dx=6, fontSize=10, color=TEXT).encode(
-        x=alt.X("base_value:Q", scale=scale), y=alt.Y("value:Q", scale=scale), text="label:N"
-    )
+    names = [  # a label points inwards, so that none leaves the panel
+        chart.mark_text(aria=False, align=side, dx=shift, fontSize=10, color=TEXT)
+        .transform_filter(f"datum.base_value {where} {top / 2}")
+        .encode(x=alt.X("base_value:Q", scale=scale), y=alt.Y("value:Q", scale=scale), text="label:N")
+        for side, shift, where in (("left", 6, "<"), ("right", -6, ">="))
+    ]
     groups = list(dict.fromkeys(view["group"]))
-    side = max(150, min(300, 860 // len(groups)))
+    size = max(150, min(300, 740 // len(groups)))
     data = view[["name", "group", "verdict", "base_value", "value", "label"]].round(2)
     return (
-        alt.layer(line, points, names, data=data)
-        .properties(width=side, height=side)
+        alt.layer(line, points, *names, data=data)
+        .properties(width=size, height=size)
         .facet(column=alt.Column("group:N", sort=groups, title=None), spacing=18)
     )
 

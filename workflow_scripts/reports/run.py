@@ -15,6 +15,7 @@ from workflow_scripts.common.cli import UserError
 from . import significance
 
 PRIMARY = ("chrF++", "accuracy")  # the metric a benchmark is judged by; the others stand in scores.csv and the language pages
+HEALTH = ("copy rate", "empty rate", "length ratio")
 BETTER, WORSE, UNCLEAR = "better", "worse", "no clear difference"
 CLASSES = ("low", "mid", "high")
 
@@ -28,7 +29,8 @@ def group_of(language: str, direction: str) -> str:
     source, _, target = direction.partition("-")
     if not target:
         return "reading"
-    return f"X → {name_of(target)}" if source == language else f"{name_of(source)} → X"
+    pivot = name_of(target if source == language else source).split(" (")[0]  # "Chinese (Simplified)" is Chinese here
+    return f"X → {pivot}" if source == language else f"{pivot} → X"
 
 
 def group_rank(group: str) -> tuple[bool, str, bool]:
@@ -84,7 +86,7 @@ class Run:
             found[name] = {
                 key: value for key, value in files.read_json(first).items() if key not in ("items", "language", "reason")
             }
-        return found
+        return dict(sorted(found.items(), key=lambda entry: (entry[1]["shape"] != "flores", entry[0])))
 
     @cached_property
     def pairs(self) -> list[Pair]:
@@ -202,7 +204,7 @@ class Run:
             .itertuples()
             if row.model in (pair.model, pair.base)
         }
-        health = rows[rows["metric"].isin(("copy rate", "empty rate", "length ratio"))]
+        health = rows[rows["metric"].isin(HEALTH)]
         view, labels = self.view(pair, benchmark)
         view = view[view["trained"] == inside] if len(view) else view
         return {

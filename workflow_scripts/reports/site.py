@@ -14,6 +14,7 @@ import argparse
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -292,51 +293,59 @@ def examples(report: Run, pair: Pair, benchmark: str, language: str, chrf: CHRF)
     return found
 
 
-def language_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None:
-    chrf = CHRF(word_order=2)
-    rank = {benchmark: number for number, benchmark in enumerate(report.benchmarks)}
+def score_rows(report: Run) -> dict[str, list[dict[str, Any]]]:
+    """The rows of scores.csv by language, in reading order, with the tests' results; an empty cell is None."""
     scores = report.scores.assign(
         group=[run.group_of(*cell) for cell in zip(report.scores["language"], report.scores["direction"], strict=True)],
-        rank=report.scores["benchmark"].map(rank),
-    ).sort_values(["rank", "group", "metric", "protocol", "model", "baseline"], kind="stable")
+        benchmark_rank=report.scores["benchmark"].map({name: rank for rank, name in enumerate(report.benchmarks)}),
+    )
+    ranks = {group: rank for rank, group in enumerate(sorted(set(scores["group"]), key=run.group_rank))}
+    scores["group_rank"] = scores["group"].map(ranks)
+    scores = scores.sort_values(["benchmark_rank", "group_rank", "metric", "protocol", "model", "baseline"], kind="stable")
     keys = ["model", "benchmark", "language", "direction", "protocol", "metric", "baseline"]
-    columns = ["p_two_sided", "p_holm", "verdict"]
-    tested = scores.merge(report.compared[[*keys, *columns]], how="left", on=keys)
-    by_language = dict(tuple(tested.groupby("language", sort=False)))
+    scores = scores.merge(report.compared[[*keys, "p_two_sided", "p_holm", "verdict"]], how="left", on=keys).astype(object)
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in scores.where(scores.notna(), None).to_dict("records"):
+        found[row["language"]].append(row)
+    return found
+
+
+def language_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None:
+    chrf = CHRF(word_order=2)
+    rows_of = score_rows(report)
     template = jinja.get_template("language.html")
-    licences = {record.get("package"): record for record in report.provenance}
+    records = {record.get("package"): record for record in report.provenance}
     with files.whole_folder(output / "languages") as folder:
         for code in report.languages:
-            rows = by_language.get(code, tested.iloc[:0]).astype(object)
-            rows = rows.where(rows.notna(), None)
+            rows = rows_of.get(code, [])
+            scored = [row for row in rows if not row["reason"] and row["metric"] not in run.HEALTH]
+            health: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
+            for row in rows:
+                if not row["reason"] and row["metric"] in run.HEALTH:
+                    health[row["benchmark"], row["group"], row["model"], row["protocol"]][row["metric"]] = row["value"]
+            kept = [fact for fact in report.facts_of(code, "corpora") if fact.measure == "rows_kept" and fact.value]
             page = template.render(
                 root="../",
                 run=report,
                 language=languages.get(code),
                 code=code,
                 membership=[(pair, code in pair.trained) for pair in report.pairs],
-                scores=rows[rows["reason"] == ""].to_dict("records"),
+                scores=[list(part) for _, part in groupby(scored, key=lambda row: (row["benchmark"], row["group"]))],
+                health=health,
                 reasons=sorted(
-                    {
-                        (row["model"], row["benchmark"], row["direction"], row["reason"])
-                        for row in rows[rows["reason"] != ""].to_dict("records")
-                    }
+                    {(row["model"], row["benchmark"], row["direction"], row["reason"]) for row in rows if row["reason"]}
                 ),
                 examples=[
-                    found
+                    part
                     for pair in report.pairs[:1]
                     for name in report.benchmarks
-                    for found in examples(report, pair, name, code, chrf)
+                    for part in examples(report, pair, name, code, chrf)
                 ],
                 pair=report.pairs[0] if report.pairs else None,
                 candidates=CANDIDATES,
                 cut=CUT,
                 facts={stage: report.facts_of(code, stage) for stage in STAGES},
-                sources=[
-                    (fact, licences.get(fact.subject))
-                    for fact in report.facts_of(code, "corpora")
-                    if fact.measure == "rows_kept" and fact.value
-                ],
+                sources=[(fact, records.get(fact.subject)) for fact in kept],
             )
             (folder / f"{code}.html").write_text(page, encoding="utf-8")
 
@@ -375,7 +384,7 @@ def model_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None:
                 view, _ = report.view(pair, benchmark)
                 ranks = view.groupby("group")["delta"].rank(method="first")
                 sizes = view.groupby("group")["delta"].transform("size")
-                few = (ranks <= LABELLED) | (ranks > sizes - LABELLED) if len(view) > 60 else pd.Series(True, view.index)
+                few = (ranks <= LABELLED) | (ranks > sizes - LABELLED)
                 points = charts.scatter(view.assign(label=view["name"].where(few, "")), found["metric"])
                 figures.append(
                     found | {"scatter": figure(points, f"{found['metric']} on {benchmark}: {pair.base} against {pair.model}")}
