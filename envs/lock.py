@@ -28,9 +28,19 @@ def lock(name: str) -> None:
 def yaml_text(name: str) -> str:
     """The conda file: Snakemake tells a changed environment by this text alone, so every pin is written out in it."""
     pins = (FOLDER / f"{name}.txt").read_text().split()
-    return "\n".join(
-        ["channels: [conda-forge]", "dependencies:", "  - python =3.11", "  - pip", "  - pip:", *(f"      - {pin}" for pin in pins)]
-    ) + "\n"
+    return (
+        "\n".join(
+            [
+                "channels: [conda-forge]",
+                "dependencies:",
+                "  - python =3.11",
+                "  - pip",
+                "  - pip:",
+                *(f"      - {pin}" for pin in pins),
+            ]
+        )
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

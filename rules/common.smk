@@ -104,7 +104,7 @@ def predictions_of(model, wildcards):
 def asked(benchmark):
     """The settings that a prediction depends on; where the benchmark's text lies is not one of them."""
     evaluate, own = config["evaluate"], config["evaluate"]["benchmarks"][benchmark]
-    common = {"template": evaluate["template"], "batch_size": evaluate["batch_size"], "pivots": config["pivots"], "limit": None}
+    common = {"template": evaluate["template"], "batch_size": evaluate["batch_size"], "pivots": config["pivots"], "stop": "\n"}
     return common | {key: value for key, value in own.items() if key != "path"}
 
 

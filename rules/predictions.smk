@@ -41,8 +41,9 @@ for shard, shard_languages in SHARDS.items():
             template=lambda wildcards: as_json(tables.row("templates", config["evaluate"]["template"])),
             benchmark=lambda wildcards: f"results/benchmarks/{wildcards.benchmark}",
             folder=lambda wildcards: f"results/predictions/{wildcards.model}/{wildcards.benchmark}",
+            work=f".shard-{shard:03d}",
         shell:
             "python -m workflow_scripts.predictions.answer --model {wildcards.model} --model-folder {input.model} "
             "--manifest {input.manifest} --benchmark {wildcards.benchmark} --languages {params.languages} "
-            "--benchmark-folder {params.benchmark} --settings {params.settings:q} --work {params.folder}/.work "
+            "--benchmark-folder {params.benchmark} --settings {params.settings:q} --work {params.folder}/{params.work} "
             "--output-folder {params.folder} > {log} 2>&1"

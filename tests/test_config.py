@@ -47,17 +47,26 @@ def test_null_removes_a_key():
         ({"languages": ["eng_Latn", "deu_Latn"]}, "the pivot zho_Hans must also be one of `languages`"),
         ({"corpora": ["scratch"]}, "Did you mean scratch-l10n"),
         ({"recipe": "laptpo"}, "there is no recipe laptpo. Choose one of"),
-        ({"models": {"m": {"base": "nobody", "trim": {"languages": ["deu_Latn"], "keep_ids_below": 1}}}}, "there is no model nobody"),
+        (
+            {"models": {"m": {"base": "nobody", "trim": {"languages": ["deu_Latn"], "keep_ids_below": 1}}}},
+            "there is no model nobody",
+        ),
         ({"models": {"m": {"hub": "a/b", "licence": "x"}}}, "models.m"),
         ({"models": {"m": {"path": "no/such/folder", "licence": "x"}}}, "no/such/folder is not a folder"),
         ({"mixtures": {"laptop": {"shares": {"eng_Latn": 0.9}}}}, "add up to"),
         ({"mixtures": {"laptop": {"shares": {"deu_Latn": 0.0}}}}, "deu_Latn is none of"),
         ({"evaluate": {"models": ["gemma"]}}, "there is no model gemma. Known"),
-        ({"evaluate": {"benchmarks": {"flores200": {"directions": ["X-eng"], "shots": [0], "max_new_tokens": 9}}}}, "official layout"),
+        (
+            {"evaluate": {"benchmarks": {"flores200": {"directions": ["X-eng"], "shots": [0], "max_new_tokens": 9}}}},
+            "official layout",
+        ),
         ({"decontamination": {"against": ["belebele"]}}, "belebele must also be one of evaluate.benchmarks"),
         ({"cleaning": [{"filter": "lenght", "min": 1, "max": 2}]}, "A filter is one of"),
         ({"corpora": ["django"]}, "held out from the corpus scratch-l10n"),
-        ({"models": {"gemma-3-270m": {"package": ["gemma-270m-gguf"]}}}, "gemma-270m-gguf is not in resources/packages.tsv. Did you mean"),
+        (
+            {"models": {"gemma-3-270m": {"package": ["gemma-270m-gguf"]}}},
+            "gemma-270m-gguf is not in resources/packages.tsv. Did you mean",
+        ),
     ],
 )
 def test_mistakes_are_named(change, message):

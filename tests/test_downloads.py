@@ -12,7 +12,15 @@ from workflow_scripts.downloads import fetch
 
 
 def row(**changes):
-    return {"package": "p", "registry": "pypi", "name": "tiny-demo", "version": "1.0", "form": "wheel", "licence": "CC0-1.0", "note": ""} | changes
+    return {
+        "package": "p",
+        "registry": "pypi",
+        "name": "tiny-demo",
+        "version": "1.0",
+        "form": "wheel",
+        "licence": "CC0-1.0",
+        "note": "",
+    } | changes
 
 
 @pytest.fixture

@@ -41,7 +41,18 @@ def instructions(language, count, kind="translation", corpus="a"):
     for number in range(count):
         ends = (language, other) if number % 2 else (other, language)
         rows.append((f"{language}{kind}{corpus}{number}", kind, *ends, language, f"q{number}", f"a{number}", corpus, "CC0", "t"))
-    names = ["id", "kind", "source_language", "target_language", "language", "request", "answer", "corpus", "licence", "template"]
+    names = [
+        "id",
+        "kind",
+        "source_language",
+        "target_language",
+        "language",
+        "request",
+        "answer",
+        "corpus",
+        "licence",
+        "template",
+    ]
     return single_turn(pl.DataFrame(rows, schema=names, orient="row"))
 
 

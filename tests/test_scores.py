@@ -40,9 +40,7 @@ def benchmark(folder: Path, language: str, texts: list[str]) -> None:
         "language": language,
         "licence": "free",
     }
-    files.write_json(
-        folder / f"{language}.json", value | {"reason": "" if texts else "n/a: no text", "items": items if texts else []}
-    )
+    files.write_json(folder / f"{language}.json", value | {"reason": "" if texts else "n/a: no text", "items": items if texts else []})
 
 
 def answers(texts: list[str], direction: str, protocol: str = "0-shot") -> list[dict[str, Any]]:
@@ -69,9 +67,7 @@ def udhr(tmp_path: Path) -> Path:
     return folder
 
 
-def run(
-    udhr: Path, lifted: list[dict[str, Any]], base: list[dict[str, Any]] | None = None, **settings: Any
-) -> list[dict[str, Any]]:
+def run(udhr: Path, lifted: list[dict[str, Any]], base: list[dict[str, Any]] | None = None, **settings: Any) -> list[dict[str, Any]]:
     """Score through the command line and read the rows back."""
     files.write_jsonl(udhr.parent / "lifted.jsonl", lifted)
     arguments = ["--model", "lifted", "--benchmark-folder", str(udhr), "--language", "deu_Latn"]
@@ -121,9 +117,7 @@ def test_paired_test_equals_sacrebleu(udhr: Path, tmp_path: Path) -> None:
     two = [text[: len(text) // 2 + 1] if number % 2 else text for number, text in enumerate(GERMAN)]
     rows = run(udhr, answers(two, "eng_Latn-deu_Latn"), answers(one, "eng_Latn-deu_Latn"))
     systems = [lines(tmp_path / "one", one), lines(tmp_path / "two", two)]
-    printed = sacrebleu(
-        lines(tmp_path / "references", GERMAN), "-i", *systems, "-m", "chrf", "bleu", "--paired-bs", "-f", "text"
-    )
+    printed = sacrebleu(lines(tmp_path / "references", GERMAN), "-i", *systems, "-m", "chrf", "bleu", "--paired-bs", "-f", "text")
     scores = [float(number) for number in re.findall(r"([\d.]+) \([^)]* ±", printed)]
     p_values = re.findall(r"\(p = ([\d.]+)\)", printed)
     found = {row["metric"]: row for row in rows if row["baseline"]}
@@ -217,10 +211,7 @@ def test_wilson_against_known_numbers() -> None:
 
 def reading(folder: Path, right: str) -> None:
     """40 questions on 20 passages; answer 1 is always right. `right` marks per question which of two models knows it."""
-    items = [
-        {"item": f"p{number // 2}#{number % 2 + 1}", "link": f"p{number // 2}", "correct_answer_num": "1"}
-        for number in range(40)
-    ]
+    items = [{"item": f"p{number // 2}#{number % 2 + 1}", "link": f"p{number // 2}", "correct_answer_num": "1"} for number in range(40)]
     value = {"benchmark": "udhr", "version": "6", "shape": "belebele", "language": "deu_Latn", "reason": "", "items": items}
     files.write_json(folder / "deu_Latn.json", value)
     assert len(right) == 40

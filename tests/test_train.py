@@ -6,8 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -177,12 +175,8 @@ def test_skipping_prompts_in_the_loss_changes_no_loss(base: Path, tmp_path: Path
     assert not utils._use_triton(torch.device("cpu"))
 
 
-@pytest.mark.parametrize(
-    "changes", [{}, {"method": "full", "learning_rate": 1e-3, "packing": True, "gradient_accumulation": 2}]
-)
-def test_training_lowers_the_loss_and_leaves_a_plain_model(
-    base: Path, whole: Path, tmp_path: Path, changes: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("changes", [{}, {"method": "full", "learning_rate": 1e-3, "packing": True, "gradient_accumulation": 2}])
+def test_training_lowers_the_loss_and_leaves_a_plain_model(base: Path, whole: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     place = tmp_path if changes else whole
     if changes:
         train.main(command(base, mixture(place / "mixture.parquet"), place, **changes))
@@ -212,27 +206,31 @@ def test_training_lowers_the_loss_and_leaves_a_plain_model(
     assert not list((place / "work").glob("*/checkpoint-*"))
 
 
-def kill_after(marks: int, arguments: list[str], work: Path) -> str:
-    """Start training as its own process and kill it as soon as that many checkpoints are complete; give what it wrote."""
-    program = [sys.executable, "-m", "workflow_scripts.models.train", *arguments]
-    with subprocess.Popen(
-        program, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
-    ) as process:
-        deadline = time.monotonic() + 60
-        while len(list(work.glob(f"*/checkpoint-*/{checkpoints.MARK}"))) < marks:
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < deadline, "no checkpoint within a minute"
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        assert process.stderr
-        return process.stderr.read()
+KILLED = """
+import os, signal, sys
+from workflow_scripts.models import checkpoints, train
+mark, left = checkpoints.mark, int(sys.argv[1])
+def mark_and_die(checkpoint):
+    global left
+    mark(checkpoint)
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+checkpoints.mark = mark_and_die
+train.main(sys.argv[2:])
+"""
 
 
-def test_a_killed_run_ends_with_the_same_weights(
-    base: Path, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def kill_after(marks: int, arguments: list[str]) -> None:
+    """Train in a process of its own, which gets SIGKILL once that many checkpoints are complete."""
+    program = [sys.executable, "-c", KILLED, str(marks), *arguments]
+    ended = subprocess.run(program, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+
+
+def test_a_killed_run_ends_with_the_same_weights(base: Path, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     arguments = command(base, whole / "mixture.parquet", tmp_path)
-    kill_after(2, arguments, tmp_path / "work")
+    kill_after(2, arguments)
     assert not (tmp_path / "model").exists()
     assert not (tmp_path / "manifest.json").exists()
     shutil.copytree(tmp_path / "work", tmp_path / "copy")
@@ -253,24 +251,24 @@ def test_a_killed_run_ends_with_the_same_weights(
             assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
 
 
-def test_sigterm_saves_and_stops(base: Path, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_sigterm_saves_and_stops(
+    base: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     arguments = command(base, whole / "mixture.parquet", tmp_path)
+    mark = checkpoints.mark
 
-    def terminate() -> None:
-        while not list((tmp_path / "work").glob(f"*/*/{checkpoints.MARK}")):
-            time.sleep(0.002)
+    def mark_and_terminate(checkpoint: Path) -> None:
+        mark(checkpoint)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    thread = threading.Thread(target=terminate)
-    thread.start()
-    with pytest.raises(cli.UserError, match=r"stopped by SIGTERM after step \d+ of 40; a checkpoint is saved") as stopped:
-        train.main(arguments)
-    thread.join()
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "mark", mark_and_terminate)
+        with pytest.raises(cli.UserError, match="stopped by SIGTERM after step 5 of 40; a checkpoint is saved"):
+            train.main(arguments)
     assert not (tmp_path / "model").exists()
-    step = str(stopped.value).split(" of ")[0].split()[-1]
     capfd.readouterr()
     train.main(arguments)
-    assert f"continuing from checkpoint-{step}." in capfd.readouterr().err
+    assert "continuing from checkpoint-5." in capfd.readouterr().err
     assert weights(tmp_path) == weights(whole)
 
 

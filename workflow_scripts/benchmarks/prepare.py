@@ -2,7 +2,7 @@
 
     python -m workflow_scripts.benchmarks.prepare --benchmark udhr --language deu_Latn --material udhr.archive --output deu_Latn.json
 
-The output is JSON: `benchmark, version, domain, shape, language, licence, reason, items`; `reason` is filled exactly where `items` is empty.
+The output is JSON: `benchmark, version, domain, shape, language, licence, reason, items`; `reason` is filled where `items` is empty.
 """
 
 import argparse

@@ -54,7 +54,10 @@ def belebele(material: Path, row: dict[str, str], language: str) -> Items | str:
         try:
             entry = json.loads(line)
             item = {field: entry[field].strip() for field in BELEBELE_FIELDS}
-            item |= {"question_number": int(entry["question_number"]), "correct_answer_num": str(int(entry["correct_answer_num"]))}
+            item |= {
+                "question_number": int(entry["question_number"]),
+                "correct_answer_num": str(int(entry["correct_answer_num"])),
+            }
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise UserError(f"{where}: line {number} is not a BELEBELE item ({error!r}). Fetch it again.") from error
         if item["correct_answer_num"] not in "1234":
@@ -71,11 +74,8 @@ def belebele(material: Path, row: dict[str, str], language: str) -> Items | str:
 def udhr(material: Path, row: dict[str, str], language: str) -> Items | str:
     """The Universal Declaration of Human Rights in FLORES shape: its article paragraphs, every fifth for dev, the others for devtest."""
     paragraphs = _udhr_paragraphs(material, language)
-    english = _udhr_paragraphs(material, "eng_Latn")
     if isinstance(paragraphs, str):
         return paragraphs
-    if [number for number, _ in paragraphs] != [number for number, _ in english]:
-        return f"{len(paragraphs)} paragraphs that do not align with English ({len(english)})"
     items: dict[str, Items] = {"dev": [], "devtest": []}
     for number, (_, text) in enumerate(paragraphs):
         split = "dev" if number % 5 == 4 else "devtest"
@@ -90,13 +90,12 @@ def udhr_reading(material: Path, row: dict[str, str], language: str) -> Items | 
     the same (for English: four Chinese ones). Only paragraphs of at most 25 English words take part; the wrong answers are the three
     nearest in length; right answers are spread evenly over the four places.
     """
-    answers = _udhr_paragraphs(material, "zho_Hans" if language == "eng_Latn" else "eng_Latn")
     english = _udhr_paragraphs(material, "eng_Latn")
+    answers = _udhr_paragraphs(material, "zho_Hans") if language == "eng_Latn" else english
     passages = _udhr_paragraphs(material, language)
-    if isinstance(passages, str):
-        return passages
-    if [number for number, _ in passages] != [number for number, _ in english]:
-        return f"{len(passages)} paragraphs that do not align with English ({len(english)})"
+    for paragraphs in (english, answers, passages):
+        if isinstance(paragraphs, str):
+            return paragraphs
     pool = [number for number, (_, text) in enumerate(english) if len(text.split()) <= 25]
     pool.sort(key=lambda number: hashlib.sha256(english[number][1].encode()).digest())
     items = []
@@ -106,7 +105,12 @@ def udhr_reading(material: Path, row: dict[str, str], language: str) -> Items | 
         options.insert(place % 4, number)
         link = f"https://www.un.org/en/about-us/universal-declaration-of-human-rights#{english[number][0]}"
         items.append(
-            {"item": f"{link}-{number}#1", "link": f"{link}-{number}", "question_number": 1, "flores_passage": passages[number][1]}
+            {
+                "item": f"{link}-{number}#1",
+                "link": f"{link}-{number}",
+                "question_number": 1,
+                "flores_passage": passages[number][1],
+            }
             | {"question": "Which of these texts says the same as the passage?", "correct_answer_num": str(place % 4 + 1)}
             | {f"mc_answer{choice}": answers[option][1] for choice, option in enumerate(options, 1)}
         )
@@ -114,21 +118,25 @@ def udhr_reading(material: Path, row: dict[str, str], language: str) -> Items | 
 
 
 def _udhr_paragraphs(material: Path, language: str) -> list[tuple[str, str]] | str:
-    """(article number, text) of each paragraph of the 30 articles, in order; or why there is none."""
+    """(article number, text) of each paragraph of the 30 articles, aligned with the English ones; or why there is none."""
     from lxml import html
 
-    alias = languages.get(language).udhr
-    content = _find(material, f"declaration/{alias}.html") if alias else None
-    if content is None:
-        return "no UDHR text in this language and script"
-    document = html.fromstring(content.decode("utf-8"))
-    paragraphs = []
-    for article in document.iter("article"):
-        for element in article.iter("p", "li"):
-            text = " ".join(element.text_content().split())
-            if text and not (element.tag == "li" and element.find("p") is not None):
-                paragraphs.append((article.get("data-number", ""), text))
-    return paragraphs
+    found = {}
+    for code in ("eng_Latn", language):
+        alias = languages.get(code).udhr
+        content = _find(material, f"declaration/{alias}.html") if alias else None
+        if content is None:
+            return "no UDHR text in this language and script"
+        found[code] = [
+            (article.get("data-number", ""), " ".join(element.text_content().split()))
+            for article in html.fromstring(content.decode("utf-8")).iter("article")
+            for element in article.iter("p", "li")
+            if element.tag == "p" or element.find("p") is None  # a list item is a paragraph unless it holds some
+        ]
+    english, own = found["eng_Latn"], [(number, text) for number, text in found[language] if text]
+    if [number for number, _ in own] != [number for number, _ in english]:
+        return f"{len(own)} paragraphs that do not align with the {len(english)} English ones"
+    return own
 
 
 def messages(material: Path, row: dict[str, str], language: str) -> Items | str:

@@ -48,9 +48,9 @@ def _entries(archive: Path) -> Iterator[Entry]:
                 if not info.is_dir():
                     yield info.filename, info.file_size, partial(zipped.open, info)
     elif magic == b"!<arch>\n":
-        with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(archive)], stdout=subprocess.PIPE) as process:
-            with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
-                yield from _tar_entries(tar)
+        command = ["dpkg-deb", "--fsys-tarfile", str(archive)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process, tarfile.open(fileobj=process.stdout, mode="r|") as tar:
+            yield from _tar_entries(tar)
         if process.returncode:
             raise UserError(f"{archive} is not a whole Debian package. Delete it and run again to download it anew.")
     else:

@@ -84,7 +84,7 @@ def _check_names(config: Config) -> None:
     for name, settings in config["evaluate"]["benchmarks"].items():
         row = tables.row("benchmarks", name)
         needs_path = row["source"] in BENCHMARK_SOURCES_WITH_PATH
-        if needs_path and not Path(settings.get("path", "")).exists() or needs_path and "path" not in settings:
+        if needs_path and ("path" not in settings or not Path(settings["path"]).exists()):
             raise UserError(
                 f"config: evaluate.benchmarks.{name}.path must name the folder or archive of {name} in its official layout; "
                 f"{settings.get('path', 'nothing')} is not there."

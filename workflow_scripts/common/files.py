@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.part")
     try:
         yield part
-        os.replace(part, path)
+        part.replace(path)
     except OSError as error:
         if error.errno in DISK_FULL:
             raise disk_full(path) from error
@@ -45,7 +44,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         part.mkdir(parents=True)
         yield part
         shutil.rmtree(path, ignore_errors=True)
-        os.replace(part, path)
+        part.replace(path)
     except OSError as error:
         if error.errno in DISK_FULL:
             raise disk_full(path) from error

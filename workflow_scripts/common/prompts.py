@@ -21,9 +21,7 @@ def request(template: str, source_language: str, target_language: str, text: str
     return re.sub(r"\{(source|target|text)\}", lambda match: pieces[match[1]], row["text"].replace("\\n", "\n"))
 
 
-def few_shot(
-    template: str, source_language: str, target_language: str, examples: Sequence[tuple[str, str]], text: str
-) -> str:
+def few_shot(template: str, source_language: str, target_language: str, examples: Sequence[tuple[str, str]], text: str) -> str:
     """The same request after worked examples: each example is a request, a space and its answer, then an empty line."""
     shown = [f"{request(template, source_language, target_language, source)} {target}\n\n" for source, target in examples]
     return "".join(shown) + request(template, source_language, target_language, text)

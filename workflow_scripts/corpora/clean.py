@@ -20,9 +20,7 @@ from ..common.text import folded
 from .filters import FILTERS
 
 IDENTITY = ("corpus", "source_language", "target_language", "key", "source", "target")  # what a pair's id is made of
-SCHEMA = {
-    name: pl.String for name in ("id", "corpus", "key", "source_language", "target_language", "source", "target", "licence")
-}
+SCHEMA = dict.fromkeys(("id", "corpus", "key", "source_language", "target_language", "source", "target", "licence"), pl.String)
 
 
 def pivots_of(language: str, pivots: Sequence[str]) -> list[str]:
@@ -53,7 +51,7 @@ def pair(corpus: str, raw: Path, language: str, pivot: str) -> pl.DataFrame:
 
 def clean(pairs: pl.DataFrame, filters: list[dict[str, Any]]) -> tuple[pl.DataFrame, Counter[tuple[str, str]]]:
     """Apply the filters in order; the pairs kept, and how many of each corpus each filter dropped."""
-    scripts = tuple(languages.get(pairs[side][0]).script for side in ("source_language", "target_language"))
+    scripts = languages.get(pairs["source_language"][0]).script, languages.get(pairs["target_language"][0]).script
     pairs = pairs.with_columns(
         pl.Series(f"{side}_folded", [folded(text) for text in pairs[side]], dtype=pl.String) for side in ("source", "target")
     )

@@ -15,7 +15,7 @@ from .readers import READERS
 
 
 def read(corpus: str, archive: Path) -> pl.DataFrame:
-    """All messages of `corpus`: key, language (FLORES-200 code), text; the first text of a key wins. Raises `UserError` if there is none."""
+    """All messages of `corpus`: key, language (FLORES-200 code), text; the first text of a key wins. `UserError` if there is none."""
     row = tables.row("corpora", corpus)
     codes = languages.by_alias(row["alias"])
     rows = [

@@ -31,7 +31,10 @@ def json_keys(archive: Path, patterns: list[str]) -> Iterator[Message]:
 
 
 def gettext(archive: Path, patterns: list[str]) -> Iterator[Message]:
-    """`<language>/LC_MESSAGES/*.po` or `.mo`, or `<language>.mo`: the English message is the key. Fuzzy, obsolete and plural entries are left out."""
+    """`<language>/LC_MESSAGES/*.po` or `.mo`, or `<language>.mo`; the English message is the key.
+
+    Fuzzy, obsolete and plural entries are left out.
+    """
     import polib
 
     for name, content in archives.members(archive, patterns):
@@ -44,11 +47,11 @@ def gettext(archive: Path, patterns: list[str]) -> Iterator[Message]:
                     file.flush()
                     entries = list(polib.mofile(file.name))
             else:
-                entries = list(polib.pofile(content.decode("utf-8")))
+                entries = [entry for entry in polib.pofile(content.decode("utf-8")) if not entry.fuzzy]
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{archive}: {name} is not a gettext catalogue ({error}).") from error
         for entry in entries:
-            if entry.msgid and entry.msgstr and not entry.msgid_plural and not entry.fuzzy and not entry.obsolete:
+            if entry.msgid and entry.msgstr and not entry.msgid_plural and not entry.obsolete:
                 key = f"{entry.msgctxt or ''}\x04{entry.msgid}"
                 yield key, language, entry.msgstr
                 yield key, "en", entry.msgid

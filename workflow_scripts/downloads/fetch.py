@@ -54,7 +54,10 @@ def from_pypi(row: dict[str, str], folder: Path) -> None:
     requirement.write_text(f"{row['name']}=={row['version']} --hash=sha256:{row['sha256']}\n")
     form = "--no-binary=:all:" if row["form"] == "sdist" else "--only-binary=:all:"
     # Without build isolation pip would need the package's build tools here; with it, it makes its own, away from this environment.
-    call([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", form, "--require-hashes", "-r", str(requirement)], folder)
+    call(
+        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", form, "--require-hashes", "-r", str(requirement)],
+        folder,
+    )
     requirement.unlink()
 
 

@@ -24,16 +24,15 @@ def audit(mixture: pl.DataFrame, name: str, folder: Path, settings: dict[str, An
         lines = contamination.benchmark_lines(files)
         indexes = {code: contamination.Index(texts, settings["decontamination"]) for code, texts in lines.items()}
         count: Counter[str] = Counter()
-        for source, target, language, messages in mixture.select(
-            "source_language", "target_language", "language", "messages"
-        ).iter_rows():
+        for source, target, language, messages in mixture.select("source_language", "target_language", "language", "messages").iter_rows():
             searched = [indexes[code] for code in {source, target} if code in indexes]
             count[language] += any(index.find(turn["content"]) for index in searched for turn in messages)
         facts += [
-            ledger.Fact("mixtures", language, name, f"rows_contaminated:{benchmark}", count[language])
-            for language in settings["languages"]
+            ledger.Fact("mixtures", language, name, f"rows_contaminated:{benchmark}", count[language]) for language in settings["languages"]
         ]
-    return facts or [ledger.Fact("mixtures", language, name, "rows_contaminated", reason="n/a: no benchmark") for language in settings["languages"]]
+    return facts or [
+        ledger.Fact("mixtures", language, name, "rows_contaminated", reason="n/a: no benchmark") for language in settings["languages"]
+    ]
 
 
 def main(argv: list[str] | None = None) -> None:

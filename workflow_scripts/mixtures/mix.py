@@ -34,9 +34,7 @@ def draw(rows: pl.DataFrame, count: int, seed: int, corpus_caps: dict[str, float
     return pl.concat(rounds).head(count)
 
 
-def mix(
-    tables: Sequence[pl.DataFrame], name: str, settings: dict[str, Any]
-) -> tuple[pl.DataFrame, list[ledger.Fact]]:
+def mix(tables: Sequence[pl.DataFrame], name: str, settings: dict[str, Any]) -> tuple[pl.DataFrame, list[ledger.Fact]]:
     """The mixture, and for every language of settings["languages"] the share planned and realised, or why it has none."""
     rows = pl.concat(tables)
     kept_out, repeats, total = settings["kept_out"], settings["repeats"], settings["examples"]
@@ -97,7 +95,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mixture", required=True)
     parser.add_argument("--instructions", type=Path, nargs="+", required=True)
-    parser.add_argument("--settings", type=cli.json_object, required=True, help="the mixture's entry in the config, with languages and seed")
+    parser.add_argument(
+        "--settings", type=cli.json_object, required=True, help="the mixture's entry in the config, with languages and seed"
+    )
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--ledger", type=Path, required=True)
     arguments = parser.parse_args(argv)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 
 def temperature_weights(available: Mapping[str, int], temperature: float) -> dict[str, float]:
-    """Weights n^(1/T): T = 1 keeps natural proportions, a large T makes languages equal (multilingual sampling as in mBERT, XLM-R, NLLB)."""
+    """Weights n^(1/T), as for mBERT, XLM-R and NLLB: T = 1 keeps natural proportions, a large T makes languages equal."""
     return {name: count ** (1 / temperature) if count else 0.0 for name, count in available.items()}
 
 

@@ -97,7 +97,7 @@ def answers_only(device: str) -> Iterator[None]:
     if device != "cpu" or usual is None:
         if device == "cpu":
             print(
-                "this TRL has no switch to skip prompts in the loss on a CPU: training takes about twice as long.",
+                "this TRL has no switch to skip prompts in the loss on a CPU: training takes about 1.5 times as long.",
                 file=sys.stderr,
             )
         yield

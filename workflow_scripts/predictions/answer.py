@@ -17,8 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.common import chat, cli, files
-
+from ..common import chat, cli, files
 from . import prompts
 from .engine import ENGINE_VERSION, Engine, Request, token_limit
 

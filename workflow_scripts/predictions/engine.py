@@ -19,7 +19,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workflow_scripts.common.cli import UserError
+from ..common.cli import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor

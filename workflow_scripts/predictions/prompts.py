@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.common.chat import Messages
-from workflow_scripts.common.cli import UserError
-from workflow_scripts.common.files import read_json
-from workflow_scripts.common.prompts import few_shot
+from ..common.chat import Messages
+from ..common.cli import UserError
+from ..common.files import read_json
+from ..common.prompts import few_shot
 
 LETTERS = ("A", "B", "C", "D")
 CHOICES = tuple(f" {letter}" for letter in LETTERS)  # with the space that follows "Answer:"

@@ -71,11 +71,7 @@ def check_complete(scores: pd.DataFrame, facts: Iterable[ledger.Fact], settings:
     """Every language has a fact in each of `stages`, and a score or a reason for each model and benchmark of `evaluate`."""
     counted = {(fact.language, fact.stage) for fact in facts}
     wanted_facts = product(settings["languages"], settings["stages"])
-    gaps = [
-        f"{language}: nothing in the ledger of stage {stage}"
-        for language, stage in wanted_facts
-        if (language, stage) not in counted
-    ]
+    gaps = [f"{language}: nothing in the ledger of stage {stage}" for language, stage in wanted_facts if (language, stage) not in counted]
     evaluate = settings.get("evaluate") or {"models": [], "benchmarks": []}
     scored = set(zip(scores["language"], scores["model"], scores["benchmark"], strict=True))
     for wanted in product(settings["languages"], evaluate["models"], evaluate["benchmarks"]):

@@ -80,12 +80,8 @@ class Run:
             paths = (self.benchmarks_folder / name / f"{language}.json" for language in self.languages)
             first = next((path for path in paths if path.exists()), None)
             if first is None:
-                raise UserError(
-                    f"{self.benchmarks_folder / name} has no text for any language of the run. Make the benchmarks again."
-                )
-            found[name] = {
-                key: value for key, value in files.read_json(first).items() if key not in ("items", "language", "reason")
-            }
+                raise UserError(f"{self.benchmarks_folder / name} has no text for any language of the run. Make the benchmarks again.")
+            found[name] = {key: value for key, value in files.read_json(first).items() if key not in ("items", "language", "reason")}
         return dict(sorted(found.items(), key=lambda entry: (entry[1]["shape"] != "flores", entry[0])))
 
     @cached_property
@@ -127,9 +123,7 @@ class Run:
 
         Holm's correction runs over the languages of each model, baseline, benchmark, protocol, metric and direction.
         """
-        rows = self.scores[
-            (self.scores["baseline"] != "") & self.scores["metric"].isin(PRIMARY) & self.scores["delta"].notna()
-        ].copy()
+        rows = self.scores[(self.scores["baseline"] != "") & self.scores["metric"].isin(PRIMARY) & self.scores["delta"].notna()].copy()
         rows["group"] = [group_of(*cell) for cell in zip(rows["language"], rows["direction"], strict=True)]
         rows["base_value"] = rows["value"] - rows["delta"]
         rows["p_two_sided"] = [
@@ -167,9 +161,7 @@ class Run:
         baseline) and, as `same_value`, against the base asked in the same way.
         """
         rows = self.compared
-        rows = rows[
-            (rows["model"] == pair.model) & (rows["benchmark"] == benchmark) & rows["baseline"].str.startswith(pair.base + "/")
-        ]
+        rows = rows[(rows["model"] == pair.model) & (rows["benchmark"] == benchmark) & rows["baseline"].str.startswith(pair.base + "/")]
         if rows.empty:
             return rows, {}
         protocol = min(rows["protocol"])  # "0-shot" before "3-shot"
@@ -197,11 +189,7 @@ class Run:
         rows = rows[(rows["benchmark"] == benchmark) & (rows["language"].isin(pair.trained) == inside)]
         values = {
             (row.model, row.protocol): row.value
-            for row in rows[rows["metric"].isin(PRIMARY)]
-            .groupby(["model", "protocol"])["value"]
-            .mean()
-            .reset_index()
-            .itertuples()
+            for row in rows[rows["metric"].isin(PRIMARY)].groupby(["model", "protocol"])["value"].mean().reset_index().itertuples()
             if row.model in (pair.model, pair.base)
         }
         health = rows[rows["metric"].isin(HEALTH)]

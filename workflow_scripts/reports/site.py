@@ -30,11 +30,11 @@ from .collect import STAGES
 from .run import BETTER, CLASSES, WORSE, Pair, Run, name_of
 
 TEMPLATES = Path(__file__).parent / "templates"
-CHART_BUDGET = 600_000  # bytes of SVG on the index; charts beyond it stand on the model's page only
+CHART_BUDGET = 450_000  # bytes of SVG on the index; charts beyond it stand on the model's page only
 CANDIDATES = 25  # sentences a direction among which the examples are chosen
 EXAMPLES = 5
 CUT = 600  # characters of one answer shown
-LABELLED = 3  # losses and gains named in a scatter plot
+LABELLED = 3  # losses named in each panel of a scatter plot
 NAMED = 12  # losses named in the summary; the table has all
 
 
@@ -128,14 +128,15 @@ def score_table(report: Run, pair: Pair, benchmark: str) -> dict[str, Any] | Non
             "metric": view["metric"].iloc[0], "absent": absent, **report.benchmarks[benchmark]}  # fmt: skip
 
 
-def notable(report: Run, pair: Pair, verdict: str) -> list[dict[str, Any]]:
-    """Cells with a significant difference over all benchmarks, largest first."""
-    found = []
+def losses_of(report: Run, pair: Pair) -> list[dict[str, Any]]:
+    """Languages and directions that are significantly worse than the base, over all benchmarks, largest loss first."""
+    found: list[dict[str, Any]] = []
     for benchmark in report.benchmarks:
         view, _ = report.view(pair, benchmark)
-        if len(view):
-            found += [{"benchmark": benchmark, **row} for row in view[view["verdict"] == verdict].to_dict("records")]
-    return sorted(found, key=lambda row: -abs(row["delta"]))
+        for row in view[view["verdict"] == WORSE].to_dict("records") if len(view) else []:
+            way = row["group"].replace("X", row["name"]) if "→" in row["group"] else row["name"]
+            found.append({"benchmark": benchmark, "way": way, **row})
+    return sorted(found, key=lambda row: row["delta"])
 
 
 def too_few_resamples(report: Run) -> dict[str, int] | None:
@@ -155,9 +156,7 @@ def mixture_frame(report: Run) -> pd.DataFrame:
     for fact in report.facts:
         if fact.stage == "mixtures" and fact.measure in ("share_planned", "share_realised") and fact.value is not None:
             shares[fact.subject, fact.language][fact.measure.removeprefix("share_")] = 100 * fact.value
-    rows = [
-        {"mixture": mixture, "language": code, "name": name_of(code), **values} for (mixture, code), values in shares.items()
-    ]
+    rows = [{"mixture": mixture, "language": code, "name": name_of(code), **values} for (mixture, code), values in shares.items()]
     frame = pd.DataFrame(rows, columns=["mixture", "language", "name", "planned", "realised"])
     return frame.sort_values(["realised", "name"], ascending=[False, True], ignore_index=True)
 
@@ -199,8 +198,7 @@ def corpora_of(report: Run) -> list[dict[str, Any]]:
         if fact.stage == "corpora" and fact.value is not None:
             totals[fact.subject][fact.measure] += fact.value
     return [
-        {"corpus": corpus, "read": int(found["rows_read"]), "kept": int(found["rows_kept"])}
-        for corpus, found in sorted(totals.items())
+        {"corpus": corpus, "read": int(found["rows_read"]), "kept": int(found["rows_kept"])} for corpus, found in sorted(totals.items())
     ]
 
 
@@ -236,7 +234,7 @@ def index_page(report: Run, output: Path, jinja: jinja2.Environment) -> None:
              **report.means(pair, benchmark, inside)}
             for pair in report.pairs for benchmark in report.benchmarks for inside in (True, False)
         ],
-        losses={pair: notable(report, pair, WORSE) for pair in report.pairs},
+        losses={pair: losses_of(report, pair) for pair in report.pairs},
         named=NAMED,
         too_few=too_few_resamples(report),
         tables=[table for pair in report.pairs for name in report.benchmarks if (table := score_table(report, pair, name))],
@@ -332,14 +330,9 @@ def language_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None
                 membership=[(pair, code in pair.trained) for pair in report.pairs],
                 scores=[list(part) for _, part in groupby(scored, key=lambda row: (row["benchmark"], row["group"]))],
                 health=health,
-                reasons=sorted(
-                    {(row["model"], row["benchmark"], row["direction"], row["reason"]) for row in rows if row["reason"]}
-                ),
+                reasons=sorted({(row["model"], row["benchmark"], row["direction"], row["reason"]) for row in rows if row["reason"]}),
                 examples=[
-                    part
-                    for pair in report.pairs[:1]
-                    for name in report.benchmarks
-                    for part in examples(report, pair, name, code, chrf)
+                    part for pair in report.pairs[:1] for name in report.benchmarks for part in examples(report, pair, name, code, chrf)
                 ],
                 pair=report.pairs[0] if report.pairs else None,
                 candidates=CANDIDATES,
@@ -355,9 +348,7 @@ def comparisons(report: Run, pair: Pair) -> list[dict[str, Any]]:
     rows = report.compared
     rows = rows[(rows["model"] == pair.model) & rows["baseline"].str.startswith(pair.base + "/")]
     found = []
-    for (benchmark, protocol, baseline, group), part in rows.groupby(
-        ["benchmark", "protocol", "baseline", "group"], sort=False
-    ):
+    for (benchmark, protocol, baseline, group), part in rows.groupby(["benchmark", "protocol", "baseline", "group"], sort=False):
         for inside in (True, False):
             few = part[part["language"].isin(pair.trained) == inside]
             if len(few):
@@ -383,15 +374,12 @@ def model_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None:
                     continue
                 view, _ = report.view(pair, benchmark)
                 ranks = view.groupby("group")["delta"].rank(method="first")
-                sizes = view.groupby("group")["delta"].transform("size")
-                few = (ranks <= LABELLED) | (ranks > sizes - LABELLED)
+                few = (ranks <= LABELLED) & (view["delta"] < 0)
                 points = charts.scatter(view.assign(label=view["name"].where(few, "")), found["metric"])
-                figures.append(
-                    found | {"scatter": figure(points, f"{found['metric']} on {benchmark}: {pair.base} against {pair.model}")}
-                )
+                figures.append(found | {"scatter": figure(points, f"{found['metric']} on {benchmark}: {pair.base} against {pair.model}")})
             page = template.render(
                 root="../", run=report, pair=pair, figures=figures, comparisons=comparisons(report, pair),
-                losses=notable(report, pair, WORSE), gains=notable(report, pair, BETTER),
+                losses=losses_of(report, pair),
                 manifests=[report.manifests[name] for name in report.ancestors(pair.model) if name in report.manifests],
             )  # fmt: skip
             (folder / pair.page).write_text(page, encoding="utf-8")

@@ -21,9 +21,7 @@ def wilson(correct: int, n: int) -> tuple[float, float]:
     return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)
 
 
-def compare(
-    passages: Sequence[str], baseline: Sequence[bool], system: Sequence[bool], resamples: int
-) -> tuple[float, float | None]:
+def compare(passages: Sequence[str], baseline: Sequence[bool], system: Sequence[bool], resamples: int) -> tuple[float, float | None]:
     """Difference in accuracy (points) and its two-sided p value; `passages` names the passage of each question.
 
     p is the share of resamples that lie as far from the observed difference as that lies from zero (with one added to both
@@ -44,6 +42,4 @@ def compare(
 
 def signature(protocol: str, resamples: int) -> str:
     """What the number means, in sacrebleu's form."""
-    return (
-        f"pivotlift|accuracy|protocol:{protocol}|chance:{CHANCE}%|interval:wilson|paired:passages|bs:{resamples}|seed:{SEED}|v1"
-    )
+    return f"pivotlift|accuracy|protocol:{protocol}|chance:{CHANCE}%|interval:wilson|paired:passages|bs:{resamples}|seed:{SEED}|v1"

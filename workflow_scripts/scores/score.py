@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.common import cli, files, tables
-from workflow_scripts.common.cli import UserError
-
+from ..common import cli, files, tables
+from ..common.cli import UserError
 from . import choice, translation
 
 SCHEMA = tables.SCHEMAS / "scores.schema.json"
@@ -50,9 +49,7 @@ def read_predictions(path: Path) -> Groups:
     return groups
 
 
-def paired(
-    key: tuple[str, str], answers: Answers, baselines: dict[str, Groups], benchmark: str
-) -> Iterator[tuple[str, Answers]]:
+def paired(key: tuple[str, str], answers: Answers, baselines: dict[str, Groups], benchmark: str) -> Iterator[tuple[str, Answers]]:
     """The answers each baseline is compared by, named "<model>/<protocol>".
 
     That is the baseline under the same protocol, and with worked examples (few-shot) where those predictions exist: without
@@ -78,9 +75,7 @@ def references(folder: Path, language: str) -> dict[Any, str]:
     return {item["item"]: item["text"] for item in benchmark["items"] if item["split"] == "devtest"}
 
 
-def score_translation(
-    folder: Path, groups: Groups, baselines: dict[str, Groups], settings: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
+def score_translation(folder: Path, groups: Groups, baselines: dict[str, Groups], settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows for a benchmark of shape flores."""
     resamples = settings["resamples"]
     for key, answers in groups.items():
@@ -93,9 +88,7 @@ def score_translation(
         texts = {language: references(folder, language) for language in (source, target)}
         for language, known in texts.items():
             if lost := sorted(set(answers) - set(known)):
-                raise UserError(
-                    f"{folder.name} {direction}: item {lost[0]} is answered, but {language} has no such test sentence."
-                )
+                raise UserError(f"{folder.name} {direction}: item {lost[0]} is answered, but {language} has no such test sentence.")
         items = sorted(answers)
         hypotheses = [answers[item] for item in items]
         wanted = [texts[target][item] for item in items]
@@ -174,9 +167,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--benchmark-folder", required=True, type=Path)
     parser.add_argument("--language", required=True)
     parser.add_argument("--predictions", required=True, type=Path)
-    parser.add_argument(
-        "--baseline", action="append", default=[], type=named_file, help="NAME=FILE of its predictions; repeatable"
-    )
+    parser.add_argument("--baseline", action="append", default=[], type=named_file, help="NAME=FILE of its predictions; repeatable")
     parser.add_argument("--settings", required=True, type=cli.json_object)
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)

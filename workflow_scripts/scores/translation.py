@@ -14,8 +14,8 @@ from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.metrics.base import Metric
 from sacrebleu.significance import PairedTest
 
-from workflow_scripts.common import languages
-from workflow_scripts.common.cli import UserError
+from ..common import languages
+from ..common.cli import UserError
 
 HEALTH = ("copy rate", "empty rate", "length ratio")
 
@@ -104,9 +104,7 @@ def folded(text: str) -> str:
 def health(sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, tuple[float, str]]:
     """Value and signature of each health measure: rates in percent of items, length per reference character."""
     share = 100 / len(hypotheses)
-    copies = sum(
-        bool(folded(answer)) and folded(answer) == folded(source) for source, answer in zip(sources, hypotheses, strict=True)
-    )
+    copies = sum(bool(folded(answer)) and folded(answer) == folded(source) for source, answer in zip(sources, hypotheses, strict=True))
     empty = sum(not answer.strip() for answer in hypotheses)
     length = sum(map(len, hypotheses)) / sum(map(len, references))
     return {

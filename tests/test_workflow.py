@@ -1,0 +1,97 @@
+"""The workflow as it is planned: which jobs, for which target, and that every file it names is there."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests import workspace
+from workflow_scripts.common import code
+
+ROOT = workspace.ROOT
+RULES = sorted((ROOT / "rules").glob("*.smk"))
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    return workspace.copy(tmp_path_factory.mktemp("plan") / "pivotlift")
+
+
+def test_a_fresh_clone_plans_everything_without_a_download(fresh):
+    counts = workspace.planned(fresh)
+    assert counts["given_model"] == counts["trimmed_model"] == counts["trained_model"] == 1
+    assert counts["corpus"] == counts["translation"] == 12
+    assert counts["benchmark"] == 12 * 3
+    assert counts["score"] == 12 * 3 * 2
+    assert not (fresh / "results").exists()
+
+
+def test_one_language_of_a_given_model_pulls_in_no_other_language(fresh):
+    counts = workspace.planned(fresh, "results/instructions/translation/swh_Latn.parquet")
+    assert counts["corpus"] == counts["translation"] == 1
+    assert counts["benchmark"] == 3 * 3  # Swahili and the two pivots
+    output = workspace.snakemake(fresh, "results/instructions/translation/swh_Latn.parquet", "--dry-run")
+    assert "deu_Latn" not in output
+
+
+def test_the_atlas_plans_data_for_all_languages_and_no_model(fresh):
+    counts = workspace.planned(fresh, "--config", "recipe=atlas")
+    assert counts["corpus"] == counts["translation"] == 204
+    assert not any("model" in rule or "predict" in rule or rule == "score" for rule in counts)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("recipe=laptpo", "there is no recipe laptpo"),
+        ("langs=x", "langs"),
+        ("languages=[eng_Latn,zho_Hans,ger_Latn]", "ger_Latn is not in resources/languages.tsv"),
+    ],
+)
+def test_a_bad_config_is_one_clear_message_before_anything_runs(fresh, override, message):
+    output = workspace.snakemake(fresh, "--dry-run", "--config", override, check=False)
+    assert message in output and "Traceback" not in output
+
+
+def test_every_rule_file_opens_with_its_interface():
+    for path in RULES:
+        text = path.read_text(encoding="utf-8")
+        if path.name != "common.smk":
+            assert re.match(r'""".*\n\nIn:.*\nOut:.*\nTry: ', text, re.DOTALL), path.name
+
+
+def test_every_module_a_rule_names_exists_and_answers_help():
+    modules = set(re.findall(r"-m (workflow_scripts[\w.]+)", "".join(path.read_text(encoding="utf-8") for path in RULES)))
+    assert len(modules) >= 12
+    for module in sorted(modules):
+        subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_every_rule_declares_the_code_it_runs_and_its_environment():
+    for path in RULES:
+        for rule in re.split(r"\n\n+rule ", path.read_text(encoding="utf-8"))[1:]:
+            assert "conda:" in rule and "log:" in rule, rule[:40]
+            module = re.search(r"-m workflow_scripts\.([\w.]+)", rule)
+            if module and module[1] != "downloads.fetch":
+                assert f'code.sources("{module[1]}")' in rule, module[1]
+
+
+def test_sources_follow_imports_and_stages_do_not_import_each_other():
+    assert "workflow_scripts/common/text.py" in code.sources("corpora.clean")
+    for path in (ROOT / "workflow_scripts").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"^\s*(from|import) workflow_scripts", text, re.MULTILINE), f"{path}: imports are relative"
+        stages = set(re.findall(r"^\s*from \.\.(\w+)", text, re.MULTILINE))
+        assert stages <= {"common"}, f"{path} imports another stage: {stages}"
+
+
+def test_environments_have_the_same_pins_for_pip_and_conda():
+    for name in ("main", "comet"):
+        pins = (ROOT / f"envs/{name}.txt").read_text().split()
+        conda = yaml.safe_load((ROOT / f"envs/{name}.yaml").read_text())
+        assert conda["dependencies"][-1]["pip"] == pins
+        assert all(re.fullmatch(r"[a-z0-9._-]+==[\w.]+", pin) for pin in pins)
+        direct = [line.split("#")[0].split("<")[0].strip() for line in (ROOT / f"envs/{name}.in").read_text().splitlines()]
+        assert {package for package in direct if package} <= {pin.split("==")[0] for pin in pins}
