@@ -30,7 +30,7 @@ from .collect import STAGES
 from .run import BETTER, CLASSES, WORSE, Pair, Run, name_of
 
 TEMPLATES = Path(__file__).parent / "templates"
-CHART_BUDGET = 450_000  # bytes of SVG on the index; charts beyond it stand on the model's page only
+CHART_BUDGET = 500_000  # bytes of SVG on the index; charts beyond it stand on the model's page only
 CANDIDATES = 25  # sentences a direction among which the examples are chosen
 EXAMPLES = 5
 CUT = 600  # characters of one answer shown
