@@ -228,15 +228,11 @@ def test_directions_between_pivots_stand_under_the_later_one() -> None:
 def test_examples_come_from_dev_only(texts: Path) -> None:
     asked = prompts.questions(texts, "deu_Latn", FLORES | {"limit": 2})
     few = [row for row in asked if isinstance(row, prompts.Question) and row.protocol == "3-shot"]
-    assert [(row.direction, row.item) for row in few] == [
-        (d, n) for d in ("deu_Latn-eng_Latn", "eng_Latn-deu_Latn") for n in (0, 1)
-    ]
+    assert [(row.direction, row.item) for row in few] == [(d, n) for d in ("deu_Latn-eng_Latn", "eng_Latn-deu_Latn") for n in (0, 1)]
     for row in few:
         (message,) = row.messages
         source, target = row.direction.split("-")
-        assert [message["content"].count(f"{language} dev {n}") for n in range(4) for language in (source, target)] == [
-            1
-        ] * 6 + [0] * 2
+        assert [message["content"].count(f"{language} dev {n}") for n in range(4) for language in (source, target)] == [1] * 6 + [0] * 2
         assert message["content"].count(" test ") == 1
         assert message["content"].count(row.source) == 1
 
@@ -253,9 +249,7 @@ def test_missing_texts_become_reasons(texts: Path) -> None:
     found = {(row.direction, row.protocol): row for row in prompts.questions(texts, "hin_Deva", settings)}
     assert isinstance(found["hin_Deva-eng_Latn", "0-shot"], prompts.Question)
     assert found["hin_Deva-eng_Latn", "3-shot"] == prompts.Gap("hin_Deva-eng_Latn", "3-shot", prompts.NO_EXAMPLES)
-    assert found["hin_Deva-zho_Hans", "0-shot"] == prompts.Gap(
-        "hin_Deva-zho_Hans", "0-shot", "n/a: zho_Hans: not in the release"
-    )
+    assert found["hin_Deva-zho_Hans", "0-shot"] == prompts.Gap("hin_Deva-zho_Hans", "0-shot", "n/a: zho_Hans: not in the release")
     assert [row.direction for row in prompts.questions(texts, "eng_Latn", settings)] == ["eng_Latn", "eng_Latn"]
     with pytest.raises(UserError, match=r"swh_Latn\.json is missing"):
         prompts.questions(texts, "swh_Latn", settings)

@@ -332,6 +332,17 @@ def test_the_baseline_shown_is_the_one_with_worked_examples(report: Path) -> Non
     assert (shown["base_low"], shown["base_high"]) == pytest.approx((base["low"], base["high"]), rel=1e-5)
 
 
+def test_a_language_without_few_shot_is_shown_against_the_base_asked_in_the_same_way(report: Path, tmp_path: Path) -> None:
+    results = shutil.copytree(report.parent, tmp_path / "results")
+    scores = pd.read_parquet(results / "reports/scores.parquet")
+    few_shot = (scores["protocol"] == "3-shot") | scores["baseline"].str.endswith("3-shot")
+    scores[~(few_shot & (scores["language"] == "deu_Latn"))].to_parquet(results / "reports/scores.parquet")
+    output = run_site(results, [*write_models(results), *write_config(results, FEW, ["udhr", "reading"])])
+    view = pd.read_csv(output / f"data/{LIFTED}-vs-{BASE}-udhr.csv").groupby("language")["base_protocol"].unique()
+    assert list(view["deu_Latn"]) == ["0-shot"]
+    assert list(view["arb_Arab"]) == ["3-shot"]
+
+
 def test_examples_run_from_the_worst_to_the_best(report: Path) -> None:
     page = (report / "languages/deu_Latn.html").read_text(encoding="utf-8")
     part = page[page.index("udhr, German → English") :]

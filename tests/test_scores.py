@@ -138,6 +138,14 @@ def test_each_baseline_has_its_row_and_few_shot_is_one_of_them(udhr: Path) -> No
     assert rows == run(udhr, answers(LIFTED, way) + answers(LIFTED, way, "3-shot"), base), "same inputs, same numbers"
 
 
+def test_a_language_without_examples_is_compared_without_them(udhr: Path) -> None:
+    way = "eng_Latn-deu_Latn"
+    few_shot = [{"direction": way, "protocol": "3-shot", "reason": "n/a: no dev items"}]
+    rows = run(udhr, answers(LIFTED, way) + few_shot, answers(BASE, way) + few_shot)
+    assert [row["baseline"] for row in rows if row["metric"] == "chrF++"] == ["base/0-shot", ""]
+    assert [row["reason"] for row in rows if row["metric"] == "chrF++"] == ["", "n/a: no dev items"]
+
+
 def test_a_model_against_itself_is_no_difference(udhr: Path) -> None:
     same = answers(LIFTED, "eng_Latn-deu_Latn")
     assert {(row["delta"], row["p_value"]) for row in run(udhr, same, same) if row["baseline"]} == {(0.0, 1.0)}

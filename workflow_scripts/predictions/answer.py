@@ -60,9 +60,7 @@ def append(path: Path, row: dict[str, Any]) -> None:
         raise
 
 
-def compute(
-    engine: Engine, todo: list[tuple[str, prompts.Question]], settings: dict[str, Any]
-) -> Iterator[tuple[int, dict[str, Any]]]:
+def compute(engine: Engine, todo: list[tuple[str, prompts.Question]], settings: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Answer `todo` (language, question): gives (index in todo, fields of the answer) as each one is ready."""
     ids = [chat.encode_prompt(engine.tokenizer, question.messages) for _, question in todo]
     letters = [index for index, (_, question) in enumerate(todo) if question.protocol == "letters"]

@@ -96,9 +96,7 @@ class Engine:
                 while waiting and (free := self.batch_size - sum(len(part.indices) for part in parts)) > 0:
                     group = requests[waiting[0]].group
                     if prefix is None or prefix.group != group:
-                        prefix = self._share(
-                            group, [requests[index].ids for index in waiting if requests[index].group == group]
-                        )
+                        prefix = self._share(group, [requests[index].ids for index in waiting if requests[index].group == group])
                     same = next((at for at, index in enumerate(waiting) if requests[index].group != group), len(waiting))
                     chunk, waiting = waiting[: min(free, same)], waiting[min(free, same) :]
                     parts.append(self._prefill(chunk, [requests[index].ids for index in chunk], prefix))
@@ -108,9 +106,7 @@ class Engine:
             else:
                 batch = self._step(batch)
             for row, index in enumerate(batch.indices):
-                if row not in batch.ended and (
-                    answer := self._ending(batch.answers[row], requests[index].max_new_tokens, stop)
-                ):
+                if row not in batch.ended and (answer := self._ending(batch.answers[row], requests[index].max_new_tokens, stop)):
                     batch.ended.add(row)
                     yield index, answer
 

@@ -157,8 +157,9 @@ class Run:
     def _view(self, pair: Pair, benchmark: str) -> tuple[pd.DataFrame, dict[str, str]]:
         """What the main chart and table show of one benchmark, and the names of its marks.
 
-        The trained model without examples stands against the base with worked examples where there are any (the honest
-        baseline) and, as `same_value`, against the base asked in the same way.
+        The trained model without examples stands against the base with worked examples (the honest baseline), and against the
+        base asked in the same way where a language has no examples to show; `base_protocol` says which. `same_value` is always
+        the base asked in the same way.
         """
         rows = self.compared
         rows = rows[(rows["model"] == pair.model) & (rows["benchmark"] == benchmark) & rows["baseline"].str.startswith(pair.base + "/")]
@@ -166,22 +167,23 @@ class Run:
             return rows, {}
         protocol = min(rows["protocol"])  # "0-shot" before "3-shot"
         rows = rows[rows["protocol"] == protocol]
-        offered = sorted(rows["baseline"].unique(), key=lambda name: (re.fullmatch(r".*/[1-9]\d*-shot", name) is None, name))
-        same = rows[rows["baseline"] == f"{pair.base}/{protocol}"].set_index(["language", "direction"])["base_value"]
-        rows = rows[rows["baseline"] == offered[0]].copy()
-        shots = offered[0].rpartition("/")[2]
-        keys = pd.MultiIndex.from_frame(rows[["language", "direction"]])
+        rows = rows.assign(base_protocol=rows["baseline"].str.removeprefix(pair.base + "/"))
+        same = rows[rows["base_protocol"] == protocol].set_index(["language", "direction"])["base_value"]
+        offered = sorted(set(rows["base_protocol"]), key=lambda shots: (re.fullmatch(r"[1-9]\d*-shot", shots) is None, shots))
+        rows = rows.sort_values("base_protocol", key=lambda column: column.map(offered.index), kind="stable")
+        rows = rows.drop_duplicates(["language", "direction"]).sort_values(["language", "direction"])
         base = self.single
-        base = base[(base["model"] == pair.base) & (base["benchmark"] == benchmark) & (base["protocol"] == shots)]
-        base = base[base["metric"].isin(rows["metric"].unique())].set_index(["language", "direction"])
+        base = base[(base["model"] == pair.base) & (base["benchmark"] == benchmark) & base["metric"].isin(set(rows["metric"]))]
+        base = base.set_index(["language", "direction", "protocol"])
+        keys = pd.MultiIndex.from_frame(rows[["language", "direction", "base_protocol"]])
         rows["base_low"], rows["base_high"] = base["low"].reindex(keys).to_numpy(), base["high"].reindex(keys).to_numpy()
-        rows["same_value"] = same.reindex(keys).to_numpy()
+        rows["same_value"] = same.reindex(pd.MultiIndex.from_frame(rows[["language", "direction"]])).to_numpy()
         rows["name"] = [name_of(code) for code in rows["language"]]
         rows["trained"] = rows["language"].isin(pair.trained)
         rows["class"] = [languages.get(code).resource_class for code in rows["language"]]
         order = {group: rank for rank, group in enumerate(sorted(set(rows["group"]), key=group_rank))}
         rows = rows.sort_values("group", key=lambda groups: groups.map(order), kind="stable")
-        return rows, {"same": f"base, {protocol}", "base": f"base, {shots}", "model": f"trained, {protocol}"}
+        return rows, {"same": f"base, {protocol}", "base": f"base, {offered[0]}", "model": f"trained, {protocol}"}
 
     def means(self, pair: Pair, benchmark: str, inside: bool) -> dict[str, Any]:
         """Macro averages over languages and directions, for the languages in training (`inside`) or kept out of it."""

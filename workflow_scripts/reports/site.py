@@ -23,7 +23,7 @@ import pandas as pd
 from markupsafe import Markup
 from sacrebleu.metrics import CHRF
 
-from workflow_scripts.common import cli, files, languages, ledger
+from workflow_scripts.common import cli, files, languages, ledger, tables
 
 from . import charts, run
 from .collect import STAGES
@@ -95,7 +95,8 @@ def comparison_figure(report: Run, pair: Pair, benchmark: str) -> dict[str, Any]
     label = f"{metric} on {benchmark} for each language and direction: {pair.base} and {pair.model}, with 95 % intervals"
     drawing = figure(charts.dumbbell(view, language_groups(pair, set(view["language"])), labels, metric), label)
     columns = ["language", "name", "class", "trained", "direction", "group", "base_value", "base_low", "base_high",
-               "same_value", "value", "low", "high", "delta", "p_two_sided", "p_holm", "verdict"]  # fmt: skip
+               "same_value", "value", "low", "high", "delta", "p_two_sided", "p_holm", "verdict",
+               "base_protocol"]  # fmt: skip
     return {"benchmark": benchmark, "domain": domain, "metric": metric, "svg": drawing, "labels": labels, "pair": pair,
             "data": f"data/{pair.model}-vs-{pair.base}-{benchmark}.csv", "frame": view[columns]}  # fmt: skip
 
@@ -312,6 +313,7 @@ def language_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None
     chrf = CHRF(word_order=2)
     rows_of = score_rows(report)
     template = jinja.get_template("language.html")
+    corpora = tables.read("corpora")
     records = {record.get("package"): record for record in report.provenance}
     with files.whole_folder(output / "languages") as folder:
         for code in report.languages:
@@ -338,7 +340,7 @@ def language_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None
                 candidates=CANDIDATES,
                 cut=CUT,
                 facts={stage: report.facts_of(code, stage) for stage in STAGES},
-                sources=[(fact, records.get(fact.subject)) for fact in kept],
+                sources=[(fact, records.get(corpora.get(fact.subject, {}).get("package", fact.subject))) for fact in kept],
             )
             (folder / f"{code}.html").write_text(page, encoding="utf-8")
 

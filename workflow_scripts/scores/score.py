@@ -57,7 +57,7 @@ def paired(key: tuple[str, str], answers: Answers, baselines: dict[str, Groups],
     """
     direction, protocol = key
     for model, groups in baselines.items():
-        offered = {shots for way, shots in groups if way == direction}
+        offered = {shots for (way, shots), found in groups.items() if way == direction and not isinstance(found, str)}
         few_shot = sorted(shots for shots in offered if re.fullmatch(r"[1-9]\d*-shot", shots) and shots != protocol)
         for shots in (protocol, *few_shot):
             where = f"{benchmark} {direction}: the baseline {model}/{shots}"
