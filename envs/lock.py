@@ -18,9 +18,7 @@ def lock(name: str) -> None:
         python = f"{folder}/bin/python"
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", FOLDER / f"{name}.in"], check=True)
-        frozen = subprocess.run(
-            [python, "-m", "pip", "freeze", "--exclude", "pip"], check=True, capture_output=True, text=True
-        ).stdout
+        frozen = subprocess.run([python, "-m", "pip", "freeze", "--exclude", "pip"], check=True, capture_output=True, text=True).stdout
     pins = sorted(line.split("+")[0].lower() for line in frozen.splitlines())
     (FOLDER / f"{name}.txt").write_text("\n".join(pins) + "\n")
 

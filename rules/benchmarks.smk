@@ -17,9 +17,7 @@ rule benchmark:
     conda:
         "../envs/main.yaml"
     params:
-        row=lambda wildcards: as_json(
-            BENCHMARKS[wildcards.benchmark] | {"language": tables.row("languages", wildcards.language)}
-        ),
+        row=lambda wildcards: as_json(BENCHMARKS[wildcards.benchmark] | {"language": tables.row("languages", wildcards.language)}),
     shell:
         "python -m workflow_scripts.benchmarks.prepare --benchmark {wildcards.benchmark} --language {wildcards.language} "
         "--material {input.material} --output {output} > {log} 2>&1"

@@ -72,7 +72,7 @@ def instruction_files(wildcards):
     kept_out = config["mixtures"][wildcards.mixture]["kept_out"]
     languages = [language for language in config["languages"] if language not in kept_out]
     return [f"results/instructions/translation/{language}.parquet" for language in languages] + [
-        f"results/instructions/general/{language}.parquet" for language in general_languages()
+        f"results/instructions/general/{language}.parquet" for language in settings.general_languages(config)
     ]
 
 
@@ -85,12 +85,8 @@ def licence_of(model):
 def trim_texts(languages):
     """The text whose word pieces a trimmed model keeps: all instructions of its languages, never a benchmark."""
     return [f"results/instructions/translation/{language}.parquet" for language in languages] + [
-        f"results/instructions/general/{language}.parquet" for language in general_languages() if language in languages
+        f"results/instructions/general/{language}.parquet" for language in settings.general_languages(config) if language in languages
     ]
-
-
-def general_languages():
-    return list(dict.fromkeys(row["language"] for row in SETS.values()))
 
 
 def sets_of(language):
@@ -106,27 +102,6 @@ def asked(benchmark):
     evaluate, own = config["evaluate"], config["evaluate"]["benchmarks"][benchmark]
     common = {"template": evaluate["template"], "batch_size": evaluate["batch_size"], "pivots": config["pivots"], "stop": "\n"}
     return common | {key: value for key, value in own.items() if key != "path"}
-
-
-def score_files():
-    return [
-        f"results/scores/{model}/{benchmark}/{language}.json"
-        for model in config["evaluate"]["models"]
-        for benchmark in BENCHMARKS
-        for language in config["languages"]
-    ]
-
-
-def ledger_files():
-    languages = config["languages"]
-    return [
-        *(f"results/corpora/{language}.ledger.csv" for language in languages),
-        *(f"results/instructions/translation/{language}.ledger.csv" for language in languages),
-        *(f"results/instructions/general/{language}.ledger.csv" for language in general_languages()),
-        *(f"results/mixtures/{mixture}.ledger.csv" for mixture in config["mixtures"]),
-        *(f"results/mixtures/{mixture}.audit.csv" for mixture in config["mixtures"]),
-        *(f"results/models/{model}/ledger.csv" for model in models_of("trained")),
-    ]
 
 
 def packages_used():

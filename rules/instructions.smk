@@ -20,9 +20,7 @@ rule translation:
         "../envs/main.yaml"
     params:
         settings=lambda wildcards: as_json(config["instructions"]["translation"]),
-        wordings=lambda wildcards: as_json(
-            [tables.row("templates", name) for name in config["instructions"]["translation"]["templates"]]
-        ),
+        wordings=lambda wildcards: as_json([tables.row("templates", name) for name in config["instructions"]["translation"]["templates"]]),
     shell:
         "python -m workflow_scripts.instructions.translation --pairs {input.pairs} --language {wildcards.language} "
         "--settings {params.settings:q} --output {output.instructions} --ledger {output.ledger} > {log} 2>&1"

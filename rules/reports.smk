@@ -24,8 +24,8 @@ rule run_config:
 
 rule tables:
     input:
-        scores=score_files(),
-        ledgers=ledger_files(),
+        scores=settings.score_files(config),
+        ledgers=settings.ledger_files(config),
         config="results/reports/config.json",
         code=code.sources("reports.collect"),
     output:
@@ -47,17 +47,19 @@ rule report:
         ledger="results/reports/ledger.csv",
         config="results/reports/config.json",
         manifests=expand("results/models/{model}/manifest.json", model=config["models"]),
+        models=ancient(expand("results/models/{model}/model", model=models_of("trained"))),
         provenance=expand("results/downloads/{package}.json", package=packages_used()),
         code=code.sources("reports.site"),
-        pages=sorted(
-            str(path.relative_to(workflow.basedir)) for path in (tables.ROOT / "workflow_scripts/reports/templates").iterdir()
-        ),
+        pages=sorted(str(path.relative_to(workflow.basedir)) for path in (tables.ROOT / "workflow_scripts/reports/templates").iterdir()),
     output:
         "results/reports/index.html",
     log:
         "logs/report.log",
     conda:
         "../envs/main.yaml"
+    params:
+        training=lambda wildcards, input: [f"{folder}/training.jsonl" for folder in input.models],
     shell:
         "python -m workflow_scripts.reports.site --config {input.config} --scores {input.scores} --ledger {input.ledger} "
-        "--results results --output-folder results/reports > {log} 2>&1"
+        "--predictions-folder results/predictions --benchmarks-folder results/benchmarks --manifests {input.manifests} "
+        "--provenance {input.provenance} --training {params.training} --output-folder results/reports > {log} 2>&1"

@@ -11,8 +11,7 @@ rule score:
         predictions=lambda wildcards: predictions_of(wildcards.model, wildcards),
         baseline=lambda wildcards: predictions_of(settings.baseline(config, wildcards.model), wildcards),
         benchmark=lambda wildcards: [
-            f"results/benchmarks/{wildcards.benchmark}/{code}.json"
-            for code in dict.fromkeys([wildcards.language, *config["pivots"]])
+            f"results/benchmarks/{wildcards.benchmark}/{code}.json" for code in dict.fromkeys([wildcards.language, *config["pivots"]])
         ],
         code=code.sources("scores.score"),
     output:

@@ -56,9 +56,7 @@ def test_path_gives_the_same_model_with_card_notice_and_manifest(copy: Path, tmp
     (copy / "README.md").write_text("the author's card")
     (copy / "pytorch_model.bin").write_bytes(b"a pickle that stays behind")
     made, manifest = give({"path": str(copy), **TERMS}, tmp_path)
-    assert {"LICENSE", "NOTICE", "README.md", "README.upstream.md", "model.safetensors", "chat_template.jinja"} <= set(
-        manifest["files"]
-    )
+    assert {"LICENSE", "NOTICE", "README.md", "README.upstream.md", "model.safetensors", "chat_template.jinja"} <= set(manifest["files"])
     assert "pytorch_model.bin" not in manifest["files"]
     assert (made / "NOTICE").read_text() == "Use it kindly.\n"
     assert (made / "model.safetensors").read_bytes() == (copy / "model.safetensors").read_bytes()
@@ -101,9 +99,7 @@ def test_missing_weights_pickles_and_remote_code_are_refused(copy: Path, tmp_pat
         folder.check(copy)
     (copy / "model.safetensors").write_bytes(weights)
     with pytest.raises(UserError, match="delete them"):
-        folder.finish(
-            copy, tmp_path / "m.json", model="m", kind="given", base="", settings={}, licence="mit", licence_note="", notices=[]
-        )
+        folder.finish(copy, tmp_path / "m.json", model="m", kind="given", base="", settings={}, licence="mit", licence_note="", notices=[])
     (copy / "tokenizer.json").unlink()
     refused(settings, tmp_path, "no tokenizer.json")
     refused({"path": str(tmp_path / "nowhere")}, tmp_path, "does not exist")
@@ -119,9 +115,7 @@ def test_chat_template_is_brought_named_or_asked_for(copy: Path, tmp_path: Path)
     own = tmp_path / "source/chat_template.jinja"
     own.rename(tmp_path / "kept")
     refused({"path": str(copy), **TERMS}, tmp_path, "brings no chat template")
-    refused(
-        {"path": str(copy), "chat_template": "../plain", **TERMS}, tmp_path, r"not in resources/chat_templates \(there:.*plain"
-    )
+    refused({"path": str(copy), "chat_template": "../plain", **TERMS}, tmp_path, r"not in resources/chat_templates \(there:.*plain")
     made, _ = give({"path": str(copy), "chat_template": "plain", **TERMS}, tmp_path)
     assert (made / "chat_template.jinja").read_text() == (given.CHAT_TEMPLATES / "plain.jinja").read_text()
     config = files.read_json(copy / "tokenizer_config.json")
@@ -352,9 +346,7 @@ def test_hub_model_at_a_revision(hub: str, tiny: Path, tmp_path: Path) -> None:
         ({"hub": "org/tiny"}, {}, "needs a `revision`"),
     ],
 )
-def test_hub_troubles_are_one_line(
-    hub: str, tmp_path: Path, settings: dict[str, str], more: dict[str, str], message: str
-) -> None:
+def test_hub_troubles_are_one_line(hub: str, tmp_path: Path, settings: dict[str, str], more: dict[str, str], message: str) -> None:
     done = from_hub(hub, tmp_path, settings, **more)
     assert done.returncode == 1
     assert message in done.stderr

@@ -30,9 +30,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 2)])
     tokenizer.save_pretrained(made)
     (made / "LICENSE").write_text("terms\n")
-    folder.finish(
-        made, place / "manifest.json", model="tiny", kind="given", base="", settings={}, licence="gemma", licence_note="Note."
-    )
+    folder.finish(made, place / "manifest.json", model="tiny", kind="given", base="", settings={}, licence="gemma", licence_note="Note.")
     return place
 
 
@@ -132,9 +130,7 @@ def test_what_cannot_be_trimmed_is_refused(base: Path, texts: list[Path], tmp_pa
         cut(base, [tmp_path / "empty.parquet"], tmp_path)
     other = shutil.copytree(base, tmp_path / "other")
     pieces = files.read_json(base / "model/tokenizer.json")["model"]["vocab"]
-    unigram = Tokenizer(
-        models.Unigram([(piece, 0.0) for piece in sorted(pieces, key=pieces.get)], unk_id=3, byte_fallback=True)
-    )
+    unigram = Tokenizer(models.Unigram([(piece, 0.0) for piece in sorted(pieces, key=pieces.get)], unk_id=3, byte_fallback=True))
     unigram.save(str(other / "model/tokenizer.json"))
     with pytest.raises(UserError, match="has a Unigram tokenizer; only byte-pair"):
         cut(other, texts, tmp_path)

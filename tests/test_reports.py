@@ -2,7 +2,6 @@
 
 import csv
 import itertools
-import json
 import random
 import re
 import shutil
@@ -129,16 +128,11 @@ def write_config(results: Path, codes: list[str], benchmarks: list[str]) -> list
 
 
 def run_collect(results: Path, score_files: list[Path], ledgers: list[Path], codes: list[str], benchmarks: list[str]) -> None:
-    (results / "scores.txt").write_text("".join(f"{path}\n" for path in score_files))
-    (results / "ledgers.txt").write_text("".join(f"{path}\n" for path in ledgers))
     evaluate = {"models": [BASE, LIFTED] if benchmarks else [], "benchmarks": benchmarks}
     settings = {"languages": codes, "stages": STAGES, "evaluate": evaluate}
-    collect.main([
-        "--scores-files", str(results / "scores.txt"), "--ledgers", str(results / "ledgers.txt"),
-        "--settings", json.dumps(settings), "--scores-csv", str(results / "reports/scores.csv"),
-        "--scores-parquet", str(results / "reports/scores.parquet"),
-        "--ledger-csv", str(results / "reports/ledger.csv"),
-    ])  # fmt: skip
+    output = results / "reports"
+    tables = (output / name for name in ("scores.csv", "scores.parquet", "ledger.csv"))
+    collect.collect(score_files, ledgers, settings, *tables)
 
 
 def run_site(results: Path, arguments: list[str]) -> Path:

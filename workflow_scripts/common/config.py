@@ -115,6 +115,34 @@ def _check_models(config: Config) -> None:
             raise UserError(f"config: evaluate.models: there is no model {name}. Known: {', '.join(models)}.")
 
 
+def score_files(config: Config, results: str = "results") -> list[str]:
+    """Every score of a run: one file for each evaluated model, benchmark and language."""
+    evaluate = config["evaluate"]
+    return [
+        f"{results}/scores/{model}/{benchmark}/{language}.json"
+        for model in evaluate["models"]
+        for benchmark in evaluate["benchmarks"]
+        for language in config["languages"]
+    ]
+
+
+def ledger_files(config: Config, results: str = "results") -> list[str]:
+    """Every ledger of a run, in the order data flows."""
+    trained = [name for name, model in config["models"].items() if kind(model) == "trained"]
+    return [
+        *(f"{results}/corpora/{language}.ledger.csv" for language in config["languages"]),
+        *(f"{results}/instructions/translation/{language}.ledger.csv" for language in config["languages"]),
+        *(f"{results}/instructions/general/{language}.ledger.csv" for language in general_languages(config)),
+        *(f"{results}/mixtures/{name}.{part}.csv" for name in config["mixtures"] for part in ("ledger", "audit")),
+        *(f"{results}/models/{name}/ledger.csv" for name in trained),
+    ]
+
+
+def general_languages(config: Config) -> list[str]:
+    """The languages that have general instructions."""
+    return list(dict.fromkeys(tables.row("instruction_sets", name)["language"] for name in config["instructions"]["general"]["sets"]))
+
+
 def kind(model: Mapping[str, Any]) -> str:
     """given, trimmed or trained."""
     return "trained" if "mixture" in model else "trimmed" if "trim" in model else "given"

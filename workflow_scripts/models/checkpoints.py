@@ -27,9 +27,7 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 def mark(checkpoint: Path) -> None:
     """Declare a checkpoint complete, by what it holds now."""
     content = {str(path.relative_to(checkpoint)): path for path in checkpoint.rglob("*") if path.is_file()}
-    files.write_json(
-        checkpoint / MARK, {name: [path.stat().st_size, files.sha256_file(path)] for name, path in content.items()}
-    )
+    files.write_json(checkpoint / MARK, {name: [path.stat().st_size, files.sha256_file(path)] for name, path in content.items()})
 
 
 def is_complete(checkpoint: Path) -> bool:
@@ -68,9 +66,7 @@ def alone(work: Path) -> Iterator[None]:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise UserError(
-                    f"another process is training in {work}. Wait for it or cancel that job, then run again."
-                ) from error
+                raise UserError(f"another process is training in {work}. Wait for it or cancel that job, then run again.") from error
             if error.errno not in NO_LOCKS:
                 raise
             print(f"{work}: this file system has no locks, so a second job on it would not be noticed.", file=sys.stderr)

@@ -98,9 +98,7 @@ def check(folder: Path) -> int:
     for index in named(folder, ["*.safetensors.index.json"]):
         missing = sorted(set(files.read_json(index)["weight_map"].values()) - {path.name for path in weights})
         if missing:
-            raise UserError(
-                f"model folder {folder} lacks {', '.join(missing)}, which {index.name} names. Fetch the model again."
-            )
+            raise UserError(f"model folder {folder} lacks {', '.join(missing)}, which {index.name} names. Fetch the model again.")
     if not (folder / "tokenizer.json").is_file():
         raise UserError(
             f"model folder {folder} has no tokenizer.json: make it with transformers, "
@@ -182,15 +180,11 @@ def finish(
     return manifest
 
 
-def model_card(
-    folder: Path, *, model: str, kind: str, base: str, settings: dict[str, Any], licence: str, parameters: int
-) -> str:
+def model_card(folder: Path, *, model: str, kind: str, base: str, settings: dict[str, Any], licence: str, parameters: int) -> str:
     """The README.md of a model: front matter in the hub's format (YAML; its values are written as JSON), then prose."""
     codes = settings.get("languages", settings.get("trim", {}).get("languages", []))
     front: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": ["pivotlift", kind]}
-    front |= (
-        {"license": licence.lower()} if licence.lower() in HUB_LICENCES else {"license": "other", "license_name": slug(licence)}
-    )
+    front |= {"license": licence.lower()} if licence.lower() in HUB_LICENCES else {"license": "other", "license_name": slug(licence)}
     if codes:
         front["language"] = sorted({code.split("_")[0] for code in codes})
     if "hub" in settings:

@@ -26,9 +26,7 @@ CHAT_TEMPLATES = tables.RESOURCES / "chat_templates"
 WANTED = (*folders.CONTENT, *folders.TERMS, "readme.md")
 UPSTREAM_CARD = "README.upstream.md"
 BLOCK = 1 << 20
-CONVERTED = (
-    "Modified: the weights in this folder were converted from a quantised GGUF file to float32 safetensors, not trained."
-)
+CONVERTED = "Modified: the weights in this folder were converted from a quantised GGUF file to float32 safetensors."
 
 
 def chat_template(settings: dict[str, Any]) -> Path | None:
@@ -180,9 +178,7 @@ def convert_gguf(source: Path, target: Path) -> None:
             loaded = AutoModelForCausalLM.from_pretrained(**place, config=config, dtype=torch.float32)
     except (ValueError, NotImplementedError) as error:
         raise UserError(f"transformers cannot read this GGUF file: {error}") from error
-    plain = {
-        name: value for name, value in loaded.config.to_dict().items() if name not in ("quantization_config", "_name_or_path")
-    }
+    plain = {name: value for name, value in loaded.config.to_dict().items() if name not in ("quantization_config", "_name_or_path")}
     with torch.device("meta"):  # no time and memory for random weights
         model = AutoModelForCausalLM.from_config(type(loaded.config).from_dict(plain), dtype=torch.float32)
     model.load_state_dict(loaded.state_dict(), strict=True, assign=True)
@@ -207,9 +203,7 @@ def from_hub(settings: dict[str, Any], target: Path) -> None:
             name, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"], token=os.environ.get("HF_TOKEN") or False
         )
     except errors.GatedRepoError as error:
-        raise UserError(
-            f"{name} is gated: accept its terms on its hub page, then set HF_TOKEN to a token of that account."
-        ) from error
+        raise UserError(f"{name} is gated: accept its terms on its hub page, then set HF_TOKEN to a token of that account.") from error
     except errors.RevisionNotFoundError as error:
         raise UserError(f"{name} has no revision {revision}: copy the commit from its hub page.") from error
     except errors.RepositoryNotFoundError as error:
@@ -290,9 +284,7 @@ def make(model: str, settings: dict[str, Any], archives: list[Path], output: Pat
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="name of the model in the config")
-    parser.add_argument(
-        "--settings", required=True, type=cli.json_object, help="its config entry, with `licence` and `licence_note`"
-    )
+    parser.add_argument("--settings", required=True, type=cli.json_object, help="its config entry, with `licence` and `licence_note`")
     parser.add_argument("--archives", nargs="*", type=Path, default=[], help="wheel files, for `package` models")
     parser.add_argument("--output", required=True, type=Path, help="model folder to write")
     parser.add_argument("--manifest", required=True, type=Path, help="manifest to write, last")

@@ -134,9 +134,7 @@ def renumber_special_ids(config: Any, new_id: dict[int, int]) -> None:
     """Set the `*_token_id` fields of a transformers config to the new ids, in place; an id that is gone becomes None."""
     for name, value in list(vars(config).items()):
         if name.endswith("_token_id") and value is not None:
-            setattr(
-                config, name, [new_id[id_] for id_ in value if id_ in new_id] if isinstance(value, list) else new_id.get(value)
-            )
+            setattr(config, name, [new_id[id_] for id_ in value if id_ in new_id] if isinstance(value, list) else new_id.get(value))
 
 
 def slice_embeddings(model: Any, keep: list[int]) -> None:
@@ -208,9 +206,7 @@ def make(
         loaded.save_pretrained(part)
         text = json.dumps(trim_tokenizer(tokenizer, new_id), ensure_ascii=False, indent=1)
         files.write_text(part / "tokenizer.json", text)
-        files.write_json(
-            part / "tokenizer_config.json", trim_tokenizer_config(files.read_json(base / "tokenizer_config.json"), new_id)
-        )
+        files.write_json(part / "tokenizer_config.json", trim_tokenizer_config(files.read_json(base / "tokenizer_config.json"), new_id))
         for path in folders.named(base, COPIED):
             shutil.copyfile(path, part / path.name)
         folders.carry_terms(base, part)
@@ -223,13 +219,9 @@ def make(
                 raise UserError(f"model {model}: a text tokenises differently after trimming; use the untrimmed base model.")
         saved = AutoModelForCausalLM.from_pretrained(part, dtype="auto").eval()
         tolerance = 1e-3 if saved.dtype == torch.float32 else 0.1
-        for values, line, wanted in zip(
-            logits(saved, [[new_id[id_] for id_ in line] for line in lines]), lines, expected, strict=True
-        ):
+        for values, line, wanted in zip(logits(saved, [[new_id[id_] for id_ in line] for line in lines]), lines, expected, strict=True):
             if not torch.allclose(values, wanted, rtol=tolerance, atol=tolerance):
-                raise UserError(
-                    f"model {model}: logits changed by trimming ({len(line)} tokens); use the untrimmed base model."
-                )
+                raise UserError(f"model {model}: logits changed by trimming ({len(line)} tokens); use the untrimmed base model.")
         folders.check(part)
     return folders.finish(
         output,

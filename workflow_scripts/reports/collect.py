@@ -2,13 +2,9 @@
 
 By hand:
 
-    python -m workflow_scripts.reports.collect --scores-files scores.txt --ledgers ledgers.txt
-        --settings '{"languages": ["deu_Latn"], "stages": ["mixtures"],
-                     "evaluate": {"models": ["lifted"], "benchmarks": ["udhr"]}}'
+    python -m workflow_scripts.reports.collect --config results/reports/config.json --results results
         --scores-csv results/reports/scores.csv --scores-parquet results/reports/scores.parquet
         --ledger-csv results/reports/ledger.csv
-
-The two list files hold one path a line.
 """
 
 import argparse
@@ -22,8 +18,8 @@ from typing import Any
 import jsonschema
 import pandas as pd
 
-from workflow_scripts.common import cli, files, ledger, tables
-from workflow_scripts.common.cli import UserError
+from ..common import cli, config, files, ledger, tables
+from ..common.cli import UserError
 
 # The columns of scores.csv, in order, with their types; `null` is an empty cell.
 COLUMNS = {
@@ -82,27 +78,39 @@ def check_complete(scores: pd.DataFrame, facts: Iterable[ledger.Fact], settings:
         raise UserError(f"{gaps[0]}{more}. Every language must be accounted for: run that stage again for it.")
 
 
-def path_list(path: Path) -> list[Path]:
-    return [Path(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+def collect(
+    score_paths: Iterable[Path],
+    ledger_paths: Iterable[Path],
+    settings: dict[str, Any],
+    scores_csv: Path,
+    scores_parquet: Path,
+    ledger_csv: Path,
+) -> None:
+    """Write the three tables; `settings` are those of `check_complete`."""
+    scores = read_scores(score_paths)
+    facts = read_ledgers(ledger_paths)
+    check_complete(scores, facts, settings)
+    with files.whole_file(scores_csv) as part:
+        scores.to_csv(part, index=False, lineterminator="\n")
+    with files.whole_file(scores_parquet) as part:
+        scores.to_parquet(part, index=False)
+    ledger.write(ledger_csv, facts)
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scores-files", required=True, type=Path, help="list of scores JSON files; may be empty")
-    parser.add_argument("--ledgers", required=True, type=Path, help="list of ledger CSV files")
-    parser.add_argument("--settings", required=True, type=cli.json_object)
+    parser.add_argument("--config", required=True, type=Path, help="the whole config of the run, as JSON")
+    parser.add_argument("--results", required=True, help="the folder with all stages' files")
     parser.add_argument("--scores-csv", required=True, type=Path)
     parser.add_argument("--scores-parquet", required=True, type=Path)
     parser.add_argument("--ledger-csv", required=True, type=Path)
     args = parser.parse_args(argv)
-    scores = read_scores(path_list(args.scores_files))
-    facts = read_ledgers(path_list(args.ledgers))
-    check_complete(scores, facts, args.settings)
-    with files.whole_file(args.scores_csv) as part:
-        scores.to_csv(part, index=False, lineterminator="\n")
-    with files.whole_file(args.scores_parquet) as part:
-        scores.to_parquet(part, index=False)
-    ledger.write(args.ledger_csv, facts)
+    run = files.read_json(args.config)
+    # Later stages know only the languages of their mixture, so completeness is asked of these.
+    stages = ["corpora", "instructions"] + (["mixtures"] if run["mixtures"] else [])
+    settings = {"languages": run["languages"], "stages": stages, "evaluate": run["evaluate"]}
+    score_paths, ledger_paths = (map(Path, paths(run, args.results)) for paths in (config.score_files, config.ledger_files))
+    collect(score_paths, ledger_paths, settings, args.scores_csv, args.scores_parquet, args.ledger_csv)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from workflow_scripts.common import files, languages, ledger
-from workflow_scripts.common.cli import UserError
-
+from ..common import files, languages, ledger
+from ..common.cli import UserError
 from . import significance
 
 PRIMARY = ("chrF++", "accuracy")  # the metric a benchmark is judged by; the others stand in scores.csv and the language pages
@@ -186,19 +185,21 @@ class Run:
         return rows, {"same": f"base, {protocol}", "base": f"base, {offered[0]}", "model": f"trained, {protocol}"}
 
     def means(self, pair: Pair, benchmark: str, inside: bool) -> dict[str, Any]:
-        """Macro averages over languages and directions, for the languages in training (`inside`) or kept out of it."""
+        """Macro averages over languages and directions, for the languages in training (`inside`) or kept out of it.
+
+        `values` by (model, protocol), over the `averaged` languages that have them all; the counts of verdicts are over all cells.
+        """
         rows = self.single
         rows = rows[(rows["benchmark"] == benchmark) & (rows["language"].isin(pair.trained) == inside)]
-        values = {
-            (row.model, row.protocol): row.value
-            for row in rows[rows["metric"].isin(PRIMARY)].groupby(["model", "protocol"])["value"].mean().reset_index().itertuples()
-            if row.model in (pair.model, pair.base)
-        }
+        main = rows[rows["metric"].isin(PRIMARY) & rows["model"].isin((pair.model, pair.base))]
+        # Only what every model and protocol has a score for: averages over different languages cannot be compared.
+        shared = main.pivot_table(index=["language", "direction"], columns=["model", "protocol"], values="value").dropna()
         health = rows[rows["metric"].isin(HEALTH)]
         view, labels = self.view(pair, benchmark)
         view = view[view["trained"] == inside] if len(view) else view
         return {
-            "values": values,
+            "values": shared.mean().to_dict(),
+            "averaged": shared.index.get_level_values("language").nunique() if len(shared) else 0,
             "health": health.groupby(["model", "protocol", "metric"])["value"].mean().to_dict(),
             "labels": labels,
             "languages": view["language"].nunique() if len(view) else 0,

@@ -23,8 +23,7 @@ import pandas as pd
 from markupsafe import Markup
 from sacrebleu.metrics import CHRF
 
-from workflow_scripts.common import cli, files, languages, ledger, tables
-
+from ..common import cli, files, languages, ledger, tables
 from . import charts, run
 from .collect import STAGES
 from .run import BETTER, CLASSES, WORSE, Pair, Run, name_of
@@ -269,15 +268,15 @@ def examples(report: Run, pair: Pair, benchmark: str, language: str, chrf: CHRF)
 
     They are chosen among at most 25 sentences of the test, evenly spaced.
     """
-    view, labels = report.view(pair, benchmark)
+    view, _ = report.view(pair, benchmark)
     if view.empty or report.benchmarks[benchmark]["shape"] != "flores":
         return []
-    shots = {side: labels[side].rpartition(", ")[2] for side in ("base", "model")}
     base, model = (answers_of(report, name, benchmark, language) for name in (pair.base, pair.model))
     found = []
     for row in view[view["language"] == language].itertuples():
         source, target = row.direction.split("-")
         sources, references = (report.benchmark_texts(benchmark, code) for code in (source, target))
+        shots = {"base": row.base_protocol, "model": row.protocol}
         before, after = base[row.direction, shots["base"]], model[row.direction, shots["model"]]
         items = sorted(set(before) & set(after) & set(sources) & set(references))
         judged = []

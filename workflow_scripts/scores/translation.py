@@ -4,7 +4,6 @@ Intervals and paired tests are sacrebleu's bootstrap (Koehn 2004), so every numb
 same text: `sacrebleu -m chrf --chrf-word-order 2 --confidence` and `--paired-bs`.
 """
 
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from sacrebleu.significance import PairedTest
 
 from ..common import languages
 from ..common.cli import UserError
+from ..common.text import folded
 
 HEALTH = ("copy rate", "empty rate", "length ratio")
 
@@ -94,11 +94,6 @@ def compare(
         delta = float(system.score - base.score)
         found[name] = (delta, float(system.p_value) if delta else 1.0)
     return found
-
-
-def folded(text: str) -> str:
-    """Letters and digits only, NFKC, lower case: what has to be equal for an answer to count as a copy of its source."""
-    return "".join(mark for mark in unicodedata.normalize("NFKC", text).casefold() if unicodedata.category(mark)[0] in "LMN")
 
 
 def health(sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, tuple[float, str]]:
