@@ -8,6 +8,8 @@ export PYTHONUNBUFFERED = 1
 
 demo: setup  ## the default workflow, from nothing to the report
 	$(BIN)/snakemake --quiet rules
+	$(BIN)/python -m workflow_scripts.reports.table
+	@echo; echo "Report: $(CURDIR)/results/reports/index.html"
 
 test: setup lint unit rehearsal  ## everything that is checked
 
@@ -18,7 +20,7 @@ setup: .venv/.installed
 	$(BIN)/pip install --quiet -r envs/main.txt
 	touch $@
 
-setup-comet: envs/comet.txt  ## only for runs that ask for COMET
+setup-comet: envs/comet.txt  ## an environment of its own; no rule uses it yet
 	$(PYTHON) -m venv .venv-comet
 	.venv-comet/bin/pip install --quiet -r envs/comet.txt
 

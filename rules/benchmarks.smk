@@ -17,7 +17,9 @@ rule benchmark:
     conda:
         "../envs/main.yaml"
     params:
-        row=lambda wildcards: as_json(BENCHMARKS[wildcards.benchmark] | {"language": tables.row("languages", wildcards.language)}),
+        row=lambda wildcards: as_json(
+            [BENCHMARKS[wildcards.benchmark], LANGUAGES[wildcards.language].udhr, LANGUAGES[wildcards.language].belebele]
+        ),
     shell:
         "python -m workflow_scripts.benchmarks.prepare --benchmark {wildcards.benchmark} --language {wildcards.language} "
-        "--material {input.material} --output {output} > {log} 2>&1"
+        "--material {input.material:q} --output {output} > {log} 2>&1"

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import zlib
 
 from snakemake.exceptions import WorkflowError
 
@@ -55,10 +56,29 @@ def benchmark_material(wildcards):
     """What a benchmark is made from: the user's folder or archive, a raw corpus, or a package."""
     row = BENCHMARKS[wildcards.benchmark]
     if "path" in config["evaluate"]["benchmarks"][wildcards.benchmark]:
-        return config["evaluate"]["benchmarks"][wildcards.benchmark]["path"]
+        return os.path.expanduser(config["evaluate"]["benchmarks"][wildcards.benchmark]["path"])
     if row["source"] == "messages":
         return f"results/corpora/raw/{row['material']}.parquet"
     return archive_of(row["material"])
+
+
+def drawn(mixture):
+    """The settings a draw depends on. Languages kept out are not read at all, so they are not among them."""
+    return {key: value for key, value in config["mixtures"][mixture].items() if key != "kept_out"}
+
+
+def names_of(languages):
+    """What prompts and instructions call the languages."""
+    return {code: [LANGUAGES[code].name, LANGUAGES[code].autonym] for code in dict.fromkeys([*languages, *config["pivots"]])}
+
+
+def languages_of(paths):
+    return [os.path.basename(path).split(".")[0] for path in paths]
+
+
+def fields(row, *names):
+    """Those cells of a table's row that a step reads, so that a changed note reruns nothing."""
+    return {name: row[name] for name in names}
 
 
 def benchmark_text(wildcards):
@@ -80,6 +100,17 @@ def licence_of(model):
     """Licence and note of a given model: from its packages' rows, or from its own entry in the config."""
     rows = [PACKAGES[package] for package in config["models"][model].get("package", ())]
     return {"licence": rows[0]["licence"], "licence_note": rows[0]["note"]} if rows else {}
+
+
+def given_files(model):
+    """Files that a given model is made of and that may change: its chat template, and the weights in a local folder."""
+    template = [f"resources/chat_templates/{model['chat_template']}.jinja"] if "chat_template" in model else []
+    folder = os.path.expanduser(model.get("path", ""))
+    return (
+        template + [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith((".json", ".safetensors"))]
+        if folder
+        else template
+    )
 
 
 def trim_texts(languages):

@@ -19,7 +19,7 @@ rule read_corpus:
     conda:
         "../envs/main.yaml"
     params:
-        row=lambda wildcards: as_json(CORPORA[wildcards.corpus]),
+        row=lambda wildcards: as_json(fields(CORPORA[wildcards.corpus], "reader", "members")),
         aliases=lambda wildcards: as_json(aliases(CORPORA[wildcards.corpus]["alias"])),
     shell:
         "python -m workflow_scripts.corpora.read --corpus {wildcards.corpus} --archive {input.archive} --output {output} > {log} 2>&1"
@@ -38,7 +38,8 @@ rule corpus:
     conda:
         "../envs/main.yaml"
     params:
-        settings=lambda wildcards: as_json({key: config[key] for key in ("pivots", "cleaning", "decontamination")}),
+        settings=lambda wildcards: as_json({key: config[key] for key in ("pivots", "cleaning", "decontamination", "empty_corpus")}),
+        licences=lambda wildcards: as_json({name: row["licence"] for name, row in CORPORA.items()}),
     shell:
         "python -m workflow_scripts.corpora.clean --language {wildcards.language} --corpora {input.corpora} "
         "--benchmarks {input.benchmarks} --settings {params.settings:q} --output {output.pairs} --ledger {output.ledger} > {log} 2>&1"

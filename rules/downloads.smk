@@ -18,7 +18,7 @@ rule download:
     conda:
         "../envs/main.yaml"
     params:
-        row=lambda wildcards: as_json(PACKAGES[wildcards.package]),
+        row=lambda wildcards: as_json(fields(PACKAGES[wildcards.package], "registry", "name", "version", "form", "sha256")),
     shell:
         "python -m workflow_scripts.downloads.fetch --package {wildcards.package} "
         "--archive {output.archive} --provenance {output.provenance} > {log} 2>&1"

@@ -21,6 +21,7 @@ rule translation:
     params:
         settings=lambda wildcards: as_json(config["instructions"]["translation"]),
         wordings=lambda wildcards: as_json([tables.row("templates", name) for name in config["instructions"]["translation"]["templates"]]),
+        names=lambda wildcards: as_json(names_of([wildcards.language])),
     shell:
         "python -m workflow_scripts.instructions.translation --pairs {input.pairs} --language {wildcards.language} "
         "--settings {params.settings:q} --output {output.instructions} --ledger {output.ledger} > {log} 2>&1"
@@ -46,7 +47,7 @@ rule general:
                 "decontamination": config["decontamination"],
             }
         ),
-        rows=lambda wildcards: as_json(SETS),
+        rows=lambda wildcards: as_json([SETS[name] for name in sets_of(wildcards.language)]),
     shell:
         "python -m workflow_scripts.instructions.general --language {wildcards.language} --sets {params.sets:q} "
         "--benchmarks {input.benchmarks} --settings {params.settings:q} --output {output.instructions} --ledger {output.ledger} > {log} 2>&1"

@@ -2,8 +2,9 @@
 
 In:   instructions of all languages that are not kept out
 Out:  results/mixtures/<mixture>.parquet     rows in training order
-      results/mixtures/<mixture>.ledger.csv  planned and realised share of each language
-      results/mixtures/<mixture>.audit.csv   rows that hold text of a benchmark, for every benchmark that is evaluated
+      results/mixtures/<mixture>.ledger.csv  what was there, planned and drawn of each language
+      results/mixtures/<mixture>.audit.csv   rows that hold benchmark text, for every benchmark that is evaluated; why
+                                             a language has no row
 Try:  snakemake results/mixtures/laptop.parquet
 """
 
@@ -20,7 +21,7 @@ rule mixture:
     conda:
         "../envs/main.yaml"
     params:
-        settings=lambda wildcards: as_json(config["mixtures"][wildcards.mixture] | {"languages": config["languages"]}),
+        settings=lambda wildcards: as_json(drawn(wildcards.mixture)),
     shell:
         "python -m workflow_scripts.mixtures.mix --mixture {wildcards.mixture} --instructions {input.instructions} "
         "--settings {params.settings:q} --output {output.mixture} --ledger {output.ledger} > {log} 2>&1"
@@ -43,6 +44,7 @@ rule audit:
             {
                 "decontamination": {key: config["decontamination"][key] for key in ("ngram", "similarity")},
                 "languages": config["languages"],
+                "kept_out": config["mixtures"][wildcards.mixture]["kept_out"],
                 "benchmarks": list(BENCHMARKS),
             }
         ),

@@ -14,6 +14,7 @@ fails, and a training must go on from where it was. The manifest is what trigger
 rule given_model:
     input:
         archives=lambda wildcards: [archive_of(package) for package in config["models"][wildcards.model].get("package", ())],
+        files=lambda wildcards: given_files(config["models"][wildcards.model]),
         code=code.sources("models.given"),
     output:
         model=directory("results/models/{model}/model"),

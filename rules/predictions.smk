@@ -5,14 +5,13 @@ Out:  results/predictions/<model>/<benchmark>/<language>.jsonl  one line an item
 Try:  rm results/predictions/gemma-3-270m-lifted/udhr/swh_Latn.jsonl
       snakemake results/predictions/gemma-3-270m-lifted/udhr/swh_Latn.jsonl
 
-Languages are dealt out to `evaluate.shards` jobs by their place in the registry, so one more language moves no other. A shard's outputs
+Languages are dealt out to `evaluate.shards` jobs by a hash of their code, so one more language moves no other. A shard's outputs
 are updated in place: lines whose key still holds are kept, and the model is loaded only if something is left to answer.
 """
 
 SHARDS = {}
-for place, language in enumerate(LANGUAGES):
-    if language in config["languages"]:
-        SHARDS.setdefault(place % config["evaluate"]["shards"], []).append(language)
+for language in config["languages"]:
+    SHARDS.setdefault(zlib.crc32(language.encode()) % config["evaluate"]["shards"], []).append(language)
 
 for shard, shard_languages in SHARDS.items():
 
@@ -39,6 +38,7 @@ for shard, shard_languages in SHARDS.items():
             languages=shard_languages,
             settings=lambda wildcards: as_json(asked(wildcards.benchmark)),
             template=lambda wildcards: as_json(tables.row("templates", config["evaluate"]["template"])),
+            names=lambda wildcards, output: as_json(names_of(languages_of(output))),
             benchmark=lambda wildcards: f"results/benchmarks/{wildcards.benchmark}",
             folder=lambda wildcards: f"results/predictions/{wildcards.model}/{wildcards.benchmark}",
             work=f".shard-{shard:03d}",

@@ -32,7 +32,7 @@ rule score:
         baseline=lambda wildcards, input: (
             f"--baseline {settings.baseline(config, wildcards.model)}={input.baseline}" if input.baseline else ""
         ),
-        tokenizer=lambda wildcards: LANGUAGES[wildcards.language].bleu_tokenizer,
+        tokenizers=lambda wildcards: [LANGUAGES[code].bleu_tokenizer for code in [wildcards.language, *config["pivots"]]],
     shell:
         "python -m workflow_scripts.scores.score --model {wildcards.model} --benchmark-folder {params.benchmark} "
         "--language {wildcards.language} --predictions {input.predictions} {params.baseline} --settings {params.settings:q} "

@@ -27,8 +27,8 @@ def test_config_yaml_names_a_recipe_and_is_valid():
 
 
 def test_overrides_merge_by_key_and_lists_are_replaced():
-    merged = config.resolve({"recipe": "laptop", "evaluate": {"metrics": ["BLEU"], "benchmarks": {"udhr-reading": {"limit": 3}}}})
-    assert merged["evaluate"]["metrics"] == ["BLEU"]
+    merged = config.resolve({"recipe": "laptop", "evaluate": {"metrics": ["chrF++"], "benchmarks": {"udhr-reading": {"limit": 3}}}})
+    assert merged["evaluate"]["metrics"] == ["chrF++"]
     assert merged["evaluate"]["benchmarks"]["udhr-reading"] == {"limit": 3}
     assert merged["evaluate"]["benchmarks"]["udhr"]["limit"]
 
@@ -41,7 +41,11 @@ def test_null_removes_a_key():
     ("change", "message"),
     [
         ({"langauges": ["deu_Latn"]}, "langauges"),
-        ({"evaluate": {"metrics": ["chrf"]}}, "'chrf' is not one of"),
+        ({"evaluate": {"metrics": ["chrf"]}}, "chrF++ must be among them"),
+        ({"evaluate": {"metrics": ["BLEU"]}}, "chrF++ must be among them"),
+        ({"models": {"gemma-3-270m": {"chat_template": "plane"}}}, "there is no resources/chat_templates/plane.jinja"),
+        ({"pivots": ["eng_Latn"], "mixtures": {"laptop": {"shares": {"zho_Hans": None, "eng_Latn": 0.08}}}}, "zho is none of the pivots"),
+        ({"languages": ["eng_Latn", "zho_Hans"]}, "trim.languages needs deu_Latn"),
         ({"languages": ["eng_Latn", "zho_Hans", "deu_Latin"]}, "deu_Latin"),
         ({"languages": ["eng_Latn", "zho_Hans", "ger_Latn"]}, "ger_Latn is not in resources/languages.tsv. Did you mean"),
         ({"languages": ["eng_Latn", "deu_Latn"]}, "the pivot zho_Hans must also be one of `languages`"),

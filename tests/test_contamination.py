@@ -43,6 +43,12 @@ def test_short_lines_match_exactly_only():
     assert index.find("Open files") is None
 
 
+def test_short_chinese_lines_are_found_with_a_changed_character():
+    index = Index([("test", "请先保存您的作品再关闭窗口")], SETTINGS)
+    assert index.find("请先保存你的作品再关闭窗口。") == "test"
+    assert index.find("请先打开您的项目") is None
+
+
 def test_folding_keeps_vowel_signs():
     assert folded("कि") != folded("का")
     assert folded("Ｃａｆé, no. 1!") == folded("CAFÉ NO 1")

@@ -15,6 +15,7 @@ from workflow_scripts.corpora.filters import FILTERS
 PIVOTS = ["eng_Latn", "zho_Hans"]
 SETTINGS = {
     "pivots": PIVOTS,
+    "empty_corpus": "stop",
     "decontamination": {"ngram": 4, "similarity": 0.6},
     "cleaning": [
         {"filter": "letters"},

@@ -6,8 +6,10 @@ from collections import Counter
 import polars as pl
 import pytest
 
+from workflow_scripts.common import files
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.instructions.table import SCHEMA, single_turn
+from workflow_scripts.mixtures.audit import audit
 from workflow_scripts.mixtures.mix import mix
 from workflow_scripts.mixtures.plan import apportion, temperature_weights
 
@@ -63,15 +65,12 @@ SETTINGS = {
     "cap": 150,
     "repeats": 1,
     "corpus_caps": {"lexicon": 0.1},
-    "kept_out": ["nld_Latn"],
     "seed": 1,
-    "languages": ["eng_Latn", "zho_Hans", "deu_Latn", "swh_Latn", "nld_Latn", "zul_Latn"],
 }
 TABLES = [
     instructions("deu_Latn", 900),
     instructions("deu_Latn", 900, corpus="lexicon"),
     instructions("swh_Latn", 80),
-    instructions("nld_Latn", 500),
     instructions("eng_Latn", 300, "general"),
     instructions("zho_Hans", 300, "general"),
 ]
@@ -83,8 +82,6 @@ def test_mixture_holds_its_shares_and_the_ledger_adds_up():
     assert mixture.schema == SCHEMA
     assert Counter(mixture["kind"]) == {"general": 200, "translation": 200}
     values = {(fact.language, fact.measure): fact.value for fact in facts}
-    reasons = {fact.language: fact.reason for fact in facts if fact.reason}
-    assert reasons == {"nld_Latn": "n/a: kept out of training", "zul_Latn": "n/a: no instruction in this language"}
     assert sum(value for (_, measure), value in values.items() if measure == "rows_drawn" and value) == 400
     assert sum(value for (_, measure), value in values.items() if measure == "share_realised") == pytest.approx(1)
     german = mixture.filter(pl.col("language") == "deu_Latn")
@@ -114,4 +111,26 @@ def test_repeats_fill_up_a_small_list():
 
 def test_nothing_to_draw_is_an_error():
     with pytest.raises(UserError, match="nothing to draw from"):
-        mix([instructions("nld_Latn", 10)], "m", SETTINGS)
+        mix([instructions("nld_Latn", 10)], "m", SETTINGS | {"shares": {"eng_Latn": 1.0}})
+
+
+def benchmark(folder, language, *texts):
+    items = [{"split": "devtest", "item": number, "text": text} for number, text in enumerate(texts)]
+    files.write_json(folder / f"test/{language}.json", {"benchmark": "test", "language": language, "items": items})
+
+
+def test_audit_counts_rows_with_benchmark_text_and_explains_languages_without_rows(tmp_path):
+    mixture, _ = mix([instructions("zho_Hans", 4)], "m", SETTINGS | {"examples": 4})
+    turns = [{"role": "user", "content": "Translate.\nChinese: 打开文件夹\nEnglish:"}, {"role": "assistant", "content": "Open the folder"}]
+    planted = mixture.head(1).with_columns(id=pl.lit("planted"), messages=pl.Series([turns], dtype=mixture.schema["messages"]))
+    for language, text in {"zho_Hans": "打开文件夹", "eng_Latn": "Something else entirely", "deu_Latn": "Etwas ganz anderes"}.items():
+        benchmark(tmp_path, language, text)
+    settings = {"languages": ["eng_Latn", "zho_Hans", "deu_Latn"], "kept_out": ["deu_Latn"], "benchmarks": ["test"]}
+    settings["decontamination"] = {"ngram": 4, "similarity": 0.6}
+    facts = audit(pl.concat([mixture, planted]), "m", tmp_path, settings)
+    counts = {fact.language: fact.value for fact in facts if fact.measure == "rows_contaminated:test"}
+    assert counts == {"eng_Latn": 0, "zho_Hans": 1, "deu_Latn": 0}
+    assert {fact.language: fact.reason for fact in facts if fact.reason} == {
+        "eng_Latn": "n/a: no instruction was drawn in this language",
+        "deu_Latn": "n/a: kept out of training",
+    }

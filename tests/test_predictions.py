@@ -16,7 +16,7 @@ from tests import tiny_model
 from workflow_scripts.common import chat, files
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.predictions import answer, prompts
-from workflow_scripts.predictions.engine import Engine, Request, token_limit
+from workflow_scripts.predictions.engine import Engine, Request, load_tokenizer, token_limit
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = 'say "{text}" to {target}\\n \\ \x01\x1b[0m\u2028\t{{source}}\r\nand a second line'
@@ -78,7 +78,7 @@ def lettered(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("lettered") / "model"
     tokenizer, network = AutoTokenizer.from_pretrained(model), AutoModelForCausalLM.from_pretrained(model)
-    tokenizer.add_tokens(list(prompts.CHOICES))
+    tokenizer.add_tokens([f" {letter}" for letter in prompts.LETTERS])
     network.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -199,7 +199,7 @@ def test_letters_equal_a_plain_forward(lettered: Path, tmp_path: Path, capsys: p
     rows = files.read_jsonl(tmp_path / "out/deu_Latn.jsonl")
     asked = prompts.questions(tmp_path / "benchmark", "deu_Latn", LETTERS)
     engine = Engine(lettered, 1)
-    letters = [engine.tokenizer(choice, add_special_tokens=False)["input_ids"][0] for choice in prompts.CHOICES]
+    letters = [engine.tokenizer(f" {letter}", add_special_tokens=False)["input_ids"][0] for letter in prompts.LETTERS]
     assert [row["item"] for row in rows] == [question.item for question in asked if isinstance(question, prompts.Question)]
     for row, question in zip(rows, asked, strict=True):
         assert isinstance(question, prompts.Question)
@@ -211,8 +211,8 @@ def test_letters_equal_a_plain_forward(lettered: Path, tmp_path: Path, capsys: p
 
 
 def test_letters_of_several_tokens_are_refused(model: Path) -> None:
-    with pytest.raises(UserError, match="' A' is 2 tokens"):
-        next(Engine(model, 1).choose([[2]], prompts.CHOICES))
+    with pytest.raises(UserError, match="begins several of the letters A to D with the same token"):
+        answer.letter_tokens(load_tokenizer(model))
 
 
 def test_directions_between_pivots_stand_under_the_later_one() -> None:
@@ -220,6 +220,8 @@ def test_directions_between_pivots_stand_under_the_later_one() -> None:
     assert prompts.directions("eng_Latn", names, pivots) == []
     assert prompts.directions("zho_Hans", names, pivots) == [("eng_Latn", "zho_Hans"), ("zho_Hans", "eng_Latn")]
     assert len(prompts.directions("deu_Latn", names, pivots)) == 4
+    assert prompts.directions("zho_Hans", ["X-zho"], pivots) == [("eng_Latn", "zho_Hans")]
+    assert prompts.directions("zho_Hans", ["zho-X"], pivots) == [("zho_Hans", "eng_Latn")]
     for wrong in ("X-fra", "eng-zho", "X", "X-eng-X"):
         with pytest.raises(UserError, match="is not a direction"):
             prompts.directions("deu_Latn", [wrong], pivots)

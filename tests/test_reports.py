@@ -428,6 +428,15 @@ def test_compact_drawings_are_the_same_drawings() -> None:
     assert found == f'<g><g fill="#222222" stroke="#dddddd">{dots}</g><path d="M1,2h-4.5" stroke="#222222"/></g>'
 
 
+def test_a_leak_is_said_on_the_index(tmp_path: Path) -> None:
+    score_files, ledgers = small_run(tmp_path, FEW[:3], 4)
+    ledger.write(tmp_path / "audit.csv", [Fact("mixtures", "deu_Latn", "laptop", "rows_contaminated:udhr", 7)])
+    run_collect(tmp_path, score_files, [*ledgers, tmp_path / "audit.csv"], FEW[:3], ["udhr", "reading"])
+    output = run_site(tmp_path, [*write_models(tmp_path), *write_config(tmp_path, FEW[:3], ["udhr", "reading"])])
+    index = (output / "index.html").read_text(encoding="utf-8")
+    assert "7 training rows hold text of udhr" in index
+
+
 def test_training_logs_are_thinned_by_averaging() -> None:
     thinned = charts.thin([{"step": step, "loss": float(step)} for step in range(1, 1001)])
     assert len(thinned) <= charts.LOSS_POINTS

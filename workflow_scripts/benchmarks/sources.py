@@ -60,7 +60,7 @@ def belebele(material: Path, row: dict[str, str], language: str) -> Items | str:
             }
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise UserError(f"{where}: line {number} is not a BELEBELE item ({error!r}). Fetch it again.") from error
-        if item["correct_answer_num"] not in "1234":
+        if item["correct_answer_num"] not in ("1", "2", "3", "4"):
             raise UserError(f"{where}: line {number} has the answer {item['correct_answer_num']}; it must be 1 to 4.")
         item["item"] = f"{item['link']}#{item['question_number']}"
         if item["item"] in items:

@@ -35,6 +35,10 @@ def members(archive: Path, patterns: list[str]) -> Iterator[tuple[str, bytes]]:
                 if len(content) != size:
                     raise UserError(f"{archive}: {name} has another length than the archive says. Delete it and download again.")
                 yield name, content
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{error.filename} is needed to read {archive}, and is not there. (dpkg-deb comes with Debian and Ubuntu.)"
+        ) from error
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         raise UserError(f"{archive} is truncated or broken ({error}). Delete it and run again to download it anew.") from error
 

@@ -69,12 +69,18 @@ def _check_names(config: Config) -> None:
     if len(set(config["languages"])) != len(config["languages"]):
         twice = sorted({code for code in config["languages"] if config["languages"].count(code) > 1})
         raise UserError(f"config: languages: {', '.join(twice)} is listed twice.")
-    for name in config["decontamination"]["against"]:
-        if name not in config["evaluate"]["benchmarks"]:
-            raise UserError(f"config: decontamination.against: {name} must also be one of evaluate.benchmarks.")
     for pivot in config["pivots"]:
         if pivot not in config["languages"]:
             raise UserError(f"config: the pivot {pivot} must also be one of `languages`.")
+    known = set(config["languages"])
+    asked_for = {f"models.{name}.trim.languages": model["trim"]["languages"] for name, model in config["models"].items() if "trim" in model}
+    asked_for["instructions.general.sets"] = general_languages(config)
+    for where, codes in asked_for.items():
+        if lost := [code for code in codes if code not in known]:
+            raise UserError(f"config: {where} needs {', '.join(lost)}, which is not one of `languages`: add it there, or take it out here.")
+    for name in config["decontamination"]["against"]:
+        if name not in config["evaluate"]["benchmarks"]:
+            raise UserError(f"config: decontamination.against: {name} must also be one of evaluate.benchmarks.")
     for name, mixture in config["mixtures"].items():
         parts = {"cross-lingual", *config["pivots"]}
         if unknown := sorted(set(mixture["shares"]) - parts):
@@ -84,7 +90,7 @@ def _check_names(config: Config) -> None:
     for name, settings in config["evaluate"]["benchmarks"].items():
         row = tables.row("benchmarks", name)
         needs_path = row["source"] in BENCHMARK_SOURCES_WITH_PATH
-        if needs_path and ("path" not in settings or not Path(settings["path"]).exists()):
+        if needs_path and ("path" not in settings or not Path(settings["path"]).expanduser().exists()):
             raise UserError(
                 f"config: evaluate.benchmarks.{name}.path must name the folder or archive of {name} in its official layout; "
                 f"{settings.get('path', 'nothing')} is not there."
@@ -93,6 +99,9 @@ def _check_names(config: Config) -> None:
             raise UserError(f"config: the benchmark {name} is held out from the corpus {row['material']}; add that to `corpora`.")
         if row["shape"] == "flores" and not {"directions", "shots", "max_new_tokens"} <= settings.keys():
             raise UserError(f"config: evaluate.benchmarks.{name} needs directions, shots and max_new_tokens.")
+        ends = {end for direction in settings.get("directions", ()) for end in direction.split("-") if end != "X"}
+        if strange := sorted(ends - {pivot.split("_")[0] for pivot in config["pivots"]}):
+            raise UserError(f"config: evaluate.benchmarks.{name}.directions: {', '.join(strange)} is none of the pivots.")
 
 
 def _check_models(config: Config) -> None:
@@ -108,7 +117,9 @@ def _check_models(config: Config) -> None:
             trail.append(base)
         if "mixture" in model and model["mixture"] not in config["mixtures"]:
             raise UserError(f"config: models.{name}.mixture: there is no mixture {model['mixture']}.")
-        if "path" in model and not Path(model["path"]).is_dir():
+        if (template := model.get("chat_template")) and not (tables.RESOURCES / f"chat_templates/{template}.jinja").is_file():
+            raise UserError(f"config: models.{name}.chat_template: there is no resources/chat_templates/{template}.jinja.")
+        if "path" in model and not Path(model["path"]).expanduser().is_dir():
             raise UserError(f"config: models.{name}.path: {model['path']} is not a folder.")
     for name in config["evaluate"]["models"]:
         if name not in models:

@@ -19,7 +19,11 @@ class Index:
 
     def __init__(self, lines: Iterable[tuple[str, str]], settings: dict[str, Any]) -> None:
         """`lines` are (benchmark, text). settings: `ngram` characters; `similarity` (0 to 1) of a line's n-grams make a match."""
-        self.ngram, similarity = settings["ngram"], settings["similarity"]
+        lines, similarity = list(lines), settings["similarity"]
+        text = "".join(text for _, text in lines)
+        # One character of Chinese, Japanese or Korean carries about as much as two letters.
+        dense = sum("\u3040" <= char <= "\u9fff" or "\uac00" <= char <= "\ud7a3" for char in text) > len(text) / 2
+        self.ngram = max(2, settings["ngram"] // 2) if dense else settings["ngram"]
         self.exact: dict[str, str] = {}
         self.grams: dict[str, list[int]] = {}
         self.needed: list[tuple[str, float]] = []  # of line i: its benchmark, how many shared n-grams make a match
@@ -46,7 +50,7 @@ class Index:
         shared: Counter[int] = Counter()
         for gram in self._grams(text):
             shared.update(self.grams.get(gram, ()))
-        for line, count in shared.items():
+        for line, count in sorted(shared.items()):
             benchmark, needed = self.needed[line]
             if count >= needed:
                 return benchmark

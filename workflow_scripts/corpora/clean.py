@@ -89,7 +89,7 @@ def build(
         kept.append(pairs.with_columns(id=pl.Series(ids, dtype=pl.String)).select(list(SCHEMA)))
     read = sum(count for (_, measure), count in counts.items() if measure == "rows_read")
     pairs = pl.concat(kept)
-    if read and not pairs.height:
+    if read and not pairs.height and settings["empty_corpus"] == "stop":
         account = ", ".join(f"{measure} {count} ({corpus})" for (corpus, measure), count in counts.items() if count)
         raise cli.UserError(
             f"{language}: cleaning leaves nothing of {read} pairs. Loosen `cleaning` or `decontamination` in the config, or take "

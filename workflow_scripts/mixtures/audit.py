@@ -3,7 +3,8 @@
     python -m workflow_scripts.mixtures.audit --mixture laptop.parquet --benchmarks-folder results/benchmarks --settings '{...}' \\
         --ledger laptop.audit.csv
 
-Each turn is searched for the benchmark's text in the row's two languages.
+Each turn is searched for the benchmark's text in the row's two languages. The ledger also says why a language was not drawn at all: it
+is written here and not by the draw, so that a language that is only scored never changes what was trained on.
 """
 
 import argparse
@@ -16,9 +17,19 @@ import polars as pl
 from ..common import cli, contamination, ledger
 
 
+def parts(turn: str) -> list[str]:
+    """A turn, its lines, and its lines without their label ("German: ..."): a short test sentence is known by itself only."""
+    lines = turn.splitlines()
+    return [turn, *lines, *(line.split(": ", 1)[1] for line in lines if ": " in line)]
+
+
 def audit(mixture: pl.DataFrame, name: str, folder: Path, settings: dict[str, Any]) -> list[ledger.Fact]:
-    """One fact for each language and benchmark: `rows_contaminated:<benchmark>`."""
-    facts = []
+    """`rows_contaminated:<benchmark>` for each language and benchmark, and a reason for each language that has no row."""
+    drawn, facts = set(mixture["language"]), []
+    for language in settings["languages"]:
+        if language not in drawn:
+            reason = "kept out of training" if language in settings["kept_out"] else "no instruction was drawn in this language"
+            facts.append(ledger.Fact("mixtures", language, name, "rows_drawn", reason=f"n/a: {reason}"))
     for benchmark in settings["benchmarks"]:
         files = [folder / benchmark / f"{language}.json" for language in settings["languages"]]
         lines = contamination.benchmark_lines(files)
@@ -26,20 +37,19 @@ def audit(mixture: pl.DataFrame, name: str, folder: Path, settings: dict[str, An
         count: Counter[str] = Counter()
         for source, target, language, messages in mixture.select("source_language", "target_language", "language", "messages").iter_rows():
             searched = [indexes[code] for code in {source, target} if code in indexes]
-            count[language] += any(index.find(turn["content"]) for index in searched for turn in messages)
+            texts = [text for turn in messages for text in parts(turn["content"])]
+            count[language] += any(index.find(text) for index in searched for text in texts)
         facts += [
             ledger.Fact("mixtures", language, name, f"rows_contaminated:{benchmark}", count[language]) for language in settings["languages"]
         ]
-    return facts or [
-        ledger.Fact("mixtures", language, name, "rows_contaminated", reason="n/a: no benchmark") for language in settings["languages"]
-    ]
+    return facts
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mixture", type=Path, required=True)
     parser.add_argument("--benchmarks-folder", type=Path, required=True)
-    parser.add_argument("--settings", type=cli.json_object, required=True, help="languages, benchmarks, decontamination")
+    parser.add_argument("--settings", type=cli.json_object, required=True, help="languages, kept_out, benchmarks, decontamination")
     parser.add_argument("--ledger", type=Path, required=True)
     arguments = parser.parse_args(argv)
     facts = audit(pl.read_parquet(arguments.mixture), arguments.mixture.stem, arguments.benchmarks_folder, arguments.settings)

@@ -8,8 +8,7 @@ of threads, another order of input files or one more language never changes whic
 """
 
 import argparse
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,69 +34,67 @@ def draw(rows: pl.DataFrame, count: int, seed: int, corpus_caps: dict[str, float
 
 
 def mix(tables: Sequence[pl.DataFrame], name: str, settings: dict[str, Any]) -> tuple[pl.DataFrame, list[ledger.Fact]]:
-    """The mixture, and for every language of settings["languages"] the share planned and realised, or why it has none."""
-    rows = pl.concat(tables)
-    kept_out, repeats, total = settings["kept_out"], settings["repeats"], settings["examples"]
-    rows = rows.with_columns(part=pl.when(pl.col("kind") == "general").then("language").otherwise(pl.lit(CROSS_LINGUAL)))
-    groups: dict[tuple[str, str], pl.DataFrame] = {  # (part, language) -> its rows
-        (part, language): group
-        for (part, language), group in rows.group_by("part", "language", maintain_order=True)
-        if part != CROSS_LINGUAL or language not in kept_out
-    }
+    """The mixture, and for every language in `tables` what was there, what was planned and what was drawn."""
+    repeats, seed = settings["repeats"], settings["seed"]
+    part_of = pl.when(pl.col("kind") == "general").then("language").otherwise(pl.lit(CROSS_LINGUAL))
+    rows = pl.concat(tables).with_columns(part=part_of)
+    groups = {(str(part), str(language)): group for (part, language), group in rows.group_by("part", "language", maintain_order=True)}
     available = {key: group.height * repeats for key, group in groups.items()}
-    parts = {part: sum(count for (p, _), count in available.items() if p == part) for part in settings["shares"]}
-    planned: Counter[str] = Counter()
-    drawn: Counter[tuple[str, str]] = Counter()
+    room = {part: sum(count for key, count in available.items() if key[0] == part) for part in settings["shares"]}
+    planned: dict[tuple[str, str], float] = {}
+    drawn: dict[tuple[str, str], int] = {}
     chosen = []
-    for part, rows_of_part in apportion(total, settings["shares"], parts).items():
-        counts = {language: count for (p, language), count in available.items() if p == part}
+    for part, total in apportion(settings["examples"], settings["shares"], room).items():
+        counts = {language: count for (own, language), count in available.items() if own == part}
         weights = temperature_weights({language: count // repeats for language, count in counts.items()}, settings["temperature"])
         limits = {language: min(count, settings["cap"]) if part == CROSS_LINGUAL else count for language, count in counts.items()}
-        for language, weight in weights.items():
-            planned[language] += settings["shares"][part] * weight / sum(weights.values())
-        for language, share in apportion(rows_of_part, weights, limits).items():
-            directions = groups[part, language].partition_by("source_language", "target_language", as_dict=True)
-            sizes = {" ".join(direction): group.height * repeats for direction, group in directions.items()}
-            for direction, count in apportion(share, dict.fromkeys(sizes, 1.0), sizes).items():
-                group = directions[tuple(direction.split())]
-                chosen.append(draw(group, count, settings["seed"], settings["corpus_caps"], repeats))
-                drawn[language, chosen[-1]["kind"][0] if count else "none"] += count
-    if not chosen or not sum(drawn.values()):
+        for language, share in apportion(total, weights, limits).items():
+            planned[part, language] = settings["shares"][part] * weights[language] / sum(weights.values())
+            drawn[part, language] = share
+            directions = groups[part, language].partition_by("source_language", "target_language")
+            sizes = {str(place): group.height * repeats for place, group in enumerate(_sorted(directions))}
+            for place, count in apportion(share, dict.fromkeys(sizes, 1.0), sizes).items():
+                chosen.append(draw(_sorted(directions)[int(place)], count, seed, settings["corpus_caps"], repeats))
+    if not sum(drawn.values()):
         raise cli.UserError(f"mixture {name}: nothing to draw from. Check `shares`, `kept_out` and the corpora of the config.")
     order = pl.concat(chosen)
-    keys = [files.sha256_text(f"{settings['seed']} order {identity}") for identity in order["id"]]
-    mixture = order.with_columns(pl.Series("order", keys, dtype=pl.String)).sort("order").drop("order", "draw", "over", "part")
+    keys = [files.sha256_text(f"{seed} order {identity}") for identity in order["id"]]
+    mixture = order.with_columns(pl.Series("order", keys, dtype=pl.String)).sort("order").select(rows.drop("part").columns)
+    return mixture, list(account(name, available, planned, drawn, mixture.height))
 
-    facts = []
-    for language in settings["languages"]:
-        count = sum(value for (code, _), value in drawn.items() if code == language)
-        total_available = sum(value for (_, code), value in available.items() if code == language)
 
-        def note(measure: str, value: float | None = None, reason: str = "", language: str = language) -> None:
-            facts.append(ledger.Fact("mixtures", language, name, measure, value, reason))
+def _sorted(directions: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    return sorted(directions, key=lambda group: (group["source_language"][0], group["target_language"][0]))
 
-        if language in kept_out:
-            note("rows_drawn", reason="n/a: kept out of training")
-        elif not total_available:
-            note("rows_drawn", reason="n/a: no instruction in this language")
-        else:
-            note("rows_available", total_available)
-            note("rows_drawn", count)
-            for (code, kind), value in sorted(drawn.items()):
-                if code == language and value:
-                    note(f"rows_drawn:{kind}", value)
-            note("share_planned", float(planned[language]))
-            note("share_realised", count / mixture.height)
-    return mixture, facts
+
+def account(
+    name: str,
+    available: dict[tuple[str, str], int],
+    planned: dict[tuple[str, str], float],
+    drawn: dict[tuple[str, str], int],
+    total: int,
+) -> Iterator[ledger.Fact]:
+    """Facts of each language, over the parts (general, cross-lingual) it has; all by (part, language)."""
+    for language in sorted({language for _, language in available}):
+
+        def over_parts(counts: Mapping[tuple[str, str], float], language: str = language) -> float:
+            return sum(count for (_, code), count in counts.items() if code == language)
+
+        count = int(over_parts(drawn))
+        facts: dict[str, float] = {"rows_available": int(over_parts(available)), "rows_drawn": count}
+        for (part, code), rows in sorted(drawn.items()):
+            if code == language and rows:
+                facts[f"rows_drawn:{'general' if part == language else part}"] = rows
+        facts |= {"share_planned": float(over_parts(planned)), "share_realised": count / total}
+        for measure, value in facts.items():
+            yield ledger.Fact("mixtures", language, name, measure, value)
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mixture", required=True)
     parser.add_argument("--instructions", type=Path, nargs="+", required=True)
-    parser.add_argument(
-        "--settings", type=cli.json_object, required=True, help="the mixture's entry in the config, with languages and seed"
-    )
+    parser.add_argument("--settings", type=cli.json_object, required=True, help="the mixture's entry in the config")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--ledger", type=Path, required=True)
     arguments = parser.parse_args(argv)

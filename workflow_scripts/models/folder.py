@@ -162,7 +162,8 @@ def finish(
     card = model_card(folder, model=model, kind=kind, base=base, settings=settings, licence=licence, parameters=parameters)
     files.write_text(folder / "README.md", card)
     for path in named(folder, ["*"]):
-        path.chmod(0o644)  # safetensors writes files that only their owner reads
+        if not path.stat().st_mode & 0o044:
+            path.chmod(0o644)  # safetensors writes files that only their owner reads
     hashes = {path.name: files.sha256_file(path) for path in named(folder, ["*"])}
     manifest = {
         "model": model,

@@ -25,9 +25,12 @@ ANSWER_FIELDS = {"answer", "finish", "tokens", "logprobs"}
 
 
 def content_key(fingerprint: str, question: prompts.Question, settings: dict[str, Any]) -> str:
-    """SHA-256 of all that an answer depends on. The fingerprint covers tokenizer and template, so messages stand for tokens."""
+    """SHA-256 of all that an answer depends on but the machine.
+
+    The fingerprint covers tokenizer and chat template, so messages stand for tokens.
+    """
     names = ("max_new_tokens", "stop") if question.protocol != "letters" else ()
-    decoding = {name: settings[name] for name in names} or {"choices": prompts.CHOICES}
+    decoding = {name: settings[name] for name in names} or {"choices": prompts.LETTERS}
     return files.sha256_json(
         {"engine": ENGINE_VERSION, "model": fingerprint, "messages": question.messages, "source": question.source} | decoding
     )
@@ -60,11 +63,24 @@ def append(path: Path, row: dict[str, Any]) -> None:
         raise
 
 
+def letter_tokens(tokenizer: Any) -> list[int]:
+    """The token with which the model would begin each letter after its own chat template. `UserError` where they do not differ."""
+    question = {"role": "user", "content": "Answer:"}
+    answers = [chat.encode_example(tokenizer, [question, {"role": "assistant", "content": letter}])[1] for letter in prompts.LETTERS]
+    tokens = [ids[0] for ids in answers]
+    if len(set(tokens)) < len(tokens):
+        raise cli.UserError(
+            "this model's tokenizer begins several of the letters A to D with the same token, so one forward pass cannot compare them. "
+            "Take benchmarks of shape belebele out of `evaluate.benchmarks`."
+        )
+    return tokens
+
+
 def compute(engine: Engine, todo: list[tuple[str, prompts.Question]], settings: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Answer `todo` (language, question): gives (index in todo, fields of the answer) as each one is ready."""
     ids = [chat.encode_prompt(engine.tokenizer, question.messages) for _, question in todo]
     letters = [index for index, (_, question) in enumerate(todo) if question.protocol == "letters"]
-    for place, logprobs in engine.choose([ids[index] for index in letters], prompts.CHOICES) if letters else ():
+    for place, logprobs in engine.choose([ids[index] for index in letters], letter_tokens(engine.tokenizer)) if letters else ():
         best = max(range(len(logprobs)), key=lambda choice: logprobs[choice])
         yield letters[place], {"answer": str(best + 1), "logprobs": [round(value, 6) for value in logprobs]}
     texts = [index for index, (_, question) in enumerate(todo) if question.protocol != "letters"]

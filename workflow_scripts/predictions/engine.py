@@ -19,8 +19,6 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..common.cli import UserError
-
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import DynamicCache
@@ -110,20 +108,10 @@ class Engine:
                     batch.ended.add(row)
                     yield index, answer
 
-    def choose(self, prompts: Sequence[list[int]], choices: Sequence[str]) -> Iterator[tuple[int, list[float]]]:
-        """Natural-log probabilities of each choice as the next token, of shape [choices]; one forward pass a prompt.
-
-        Raises `UserError` where a choice is not exactly one token of this model.
-        """
+    def choose(self, prompts: Sequence[list[int]], choices: Sequence[int]) -> Iterator[tuple[int, list[float]]]:
+        """Natural-log probabilities of each choice (a token) as the next one, of shape [choices]; one forward pass a prompt."""
         import torch
 
-        pieces_of = [self.tokenizer(choice, add_special_tokens=False)["input_ids"] for choice in choices]
-        for choice, pieces in zip(choices, pieces_of, strict=True):
-            if len(pieces) != 1:
-                raise UserError(
-                    f"the answer {choice!r} is {len(pieces)} tokens for this model, but one forward pass can only compare "
-                    "single tokens. Take this benchmark out of `evaluate: benchmarks` for this model."
-                )
         order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), prompts[index]))
         for start in range(0, len(order), self.batch_size):
             chunk = order[start : start + self.batch_size]
@@ -131,7 +119,7 @@ class Engine:
             mask = _right_aligned([[1] * len(prompts[index]) for index in chunk], width, self.device)
             ids = _right_aligned([prompts[index] for index in chunk], width, self.device)
             logits = self._forward(ids, mask, _cache([]))
-            scores = torch.log_softmax(logits.float(), dim=-1)[:, [pieces[0] for pieces in pieces_of]]
+            scores = torch.log_softmax(logits.float(), dim=-1)[:, list(choices)]
             yield from zip(chunk, scores.tolist(), strict=True)
 
     def _forward(self, ids: "Tensor", mask: "Tensor", cache: "DynamicCache") -> "Tensor":

@@ -14,7 +14,6 @@ from ..common.files import read_json
 from ..common.prompts import few_shot
 
 LETTERS = ("A", "B", "C", "D")
-CHOICES = tuple(f" {letter}" for letter in LETTERS)  # with the space that follows "Answer:"
 NO_EXAMPLES = "n/a: no dev split to draw examples from"
 
 
@@ -58,15 +57,19 @@ def directions(language: str, names: list[str], pivots: list[str]) -> list[tuple
     `names` are like "X-eng". A direction between two pivots stands under the later one, so the first pivot has none.
     """
     short = {pivot.split("_")[0]: pivot for pivot in pivots}
-    found = []
+    found = set()
     for name in names:
         ends = name.split("-")
         pivot = short.get(next((end for end in ends if end != "X"), ""))
         if len(ends) != 2 or "X" not in ends or pivot is None:
             known = ", ".join(f"X-{code}, {code}-X" for code in short)
             raise UserError(f"{name!r} is not a direction. Known are: {known}.")
-        if language not in pivots or pivots.index(pivot) < pivots.index(language):
-            found.append((language, pivot) if ends[0] == "X" else (pivot, language))
+        earlier = pivots[: pivots.index(language)] if language in pivots else []
+        # "X-zho" asked of Chinese itself means English to Chinese, which stands under Chinese as well.
+        others = [pivot] if language not in pivots or pivot in earlier else earlier if pivot == language else []
+        for other in others:
+            here, there = (language, other) if other == pivot else (other, language)
+            found.add((here, there) if ends[0] == "X" else (there, here))
     return sorted(found)
 
 

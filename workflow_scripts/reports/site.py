@@ -202,6 +202,15 @@ def corpora_of(report: Run) -> list[dict[str, Any]]:
     ]
 
 
+def leaks_of(report: Run) -> dict[str, int]:
+    """Training rows that hold text of a benchmark, as the mixtures' audits counted them; only benchmarks with any."""
+    counts: dict[str, int] = defaultdict(int)
+    for fact in report.facts:
+        if fact.measure.startswith("rows_contaminated:"):
+            counts[fact.measure.split(":", 1)[1]] += int(fact.value or 0)
+    return {benchmark: count for benchmark, count in sorted(counts.items()) if count}
+
+
 def index_page(report: Run, output: Path, jinja: jinja2.Environment) -> None:
     spent, figures, data = 0, [], {}
     for pair in report.pairs:
@@ -235,6 +244,7 @@ def index_page(report: Run, output: Path, jinja: jinja2.Environment) -> None:
             for pair in report.pairs for benchmark in report.benchmarks for inside in (True, False)
         ],
         losses={pair: losses_of(report, pair) for pair in report.pairs},
+        leaks=leaks_of(report),
         named=NAMED,
         too_few=too_few_resamples(report),
         tables=[table for pair in report.pairs for name in report.benchmarks if (table := score_table(report, pair, name))],
