@@ -69,8 +69,8 @@ def test_touching_every_source_plans_nothing(run):
 def test_no_benchmark_text_was_trained_on(run):
     with (run / "results/mixtures/laptop.audit.csv").open(encoding="utf-8") as file:
         facts = list(csv.DictReader(file))
-    assert len(facts) == 5 * 3
-    assert {fact["value"] for fact in facts} == {"0"}
+    counted = [fact["value"] for fact in facts if fact["measure"].startswith("rows_contaminated:")]
+    assert counted == ["0"] * (5 * 3)
 
 
 def test_one_language_again_is_one_job(run):
@@ -135,10 +135,12 @@ def digests(folder: Path, *patterns: str) -> dict[str, str]:
 
 
 def test_a_second_run_elsewhere_gives_the_same_bytes(run, tmp_path):
-    """Data from the same packages, in another folder, with another number of cores: corpora, instructions, mixture, scores."""
+    """Data from the same packages, in another folder, with another number of cores."""
     other = workspace.copy(tmp_path / "elsewhere")
     shutil.copytree(run / "results/downloads", other / "results/downloads")
-    workspace.snakemake(other, "results/mixtures/laptop.parquet", *CONFIG, "--cores", "1")
+    workspace.snakemake(
+        other, "results/mixtures/laptop.parquet", "results/instructions/translation/nld_Latn.parquet", *CONFIG, "--cores", "1"
+    )
     made = ("results/corpora/*.parquet", "results/instructions/*/*", "results/mixtures/*.parquet", "results/mixtures/*.ledger.csv")
     assert digests(other, *made) == digests(run, *made)
     assert len(digests(other, *made)) > 20
@@ -146,7 +148,8 @@ def test_a_second_run_elsewhere_gives_the_same_bytes(run, tmp_path):
 
 def test_scores_from_the_same_answers_are_the_same(run):
     made = digests(run, "results/scores/**/*.json")
-    shutil.rmtree(run / "results/scores")
+    for stage in ("scores", "reports"):
+        shutil.rmtree(run / "results" / stage)
     workspace.snakemake(run, *CONFIG)
     assert digests(run, "results/scores/**/*.json") == made
 

@@ -33,7 +33,7 @@ def call(command: list[str], folder: Path) -> str:
             "the config (column registry of resources/packages.tsv)."
         ) from None
     except subprocess.CalledProcessError as error:
-        if "No space left on device" in error.stderr:
+        if any(sign in error.stderr for sign in ("o space left on device", "ENOSPC")):
             raise files.disk_full(folder) from error
         lines = [line for line in error.stderr.splitlines() if line.strip()]
         raise cli.UserError(f"`{' '.join(command)}` failed: {' / '.join(lines[-3:])}") from error
@@ -62,7 +62,7 @@ def from_pypi(row: dict[str, str], folder: Path) -> None:
 
 
 def from_npm(row: dict[str, str], folder: Path) -> None:
-    call([*npm(), "pack", "--silent", "--ignore-scripts", f"{row['name']}@{row['version']}"], folder)
+    call([*npm(), "pack", "--loglevel=error", "--ignore-scripts", f"{row['name']}@{row['version']}"], folder)
 
 
 def from_debian(row: dict[str, str], folder: Path) -> None:
