@@ -30,7 +30,7 @@ def test_a_failed_folder_leaves_the_old_folder(tmp_path):
 
 @pytest.mark.parametrize("whole", [files.whole_file, files.whole_folder])
 def test_a_full_disk_is_one_clear_message(tmp_path, whole):
-    with pytest.raises(UserError, match="the disk is full: .* could not be written. Free some space"), whole(tmp_path / "x"):
+    with pytest.raises(UserError, match=r"the disk is full: .* could not be written\. Free some space"), whole(tmp_path / "x"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
 
