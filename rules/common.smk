@@ -12,7 +12,7 @@ sys.path.insert(0, str(workflow.basedir))
 from workflow_scripts.common import code, tables
 from workflow_scripts.common import config as settings
 from workflow_scripts.common.cli import UserError
-from workflow_scripts.common.languages import registry
+from workflow_scripts.common.languages import by_alias, registry
 
 try:
     config = settings.resolve(config)
@@ -41,11 +41,6 @@ def only(names):
 
 def models_of(kind):
     return [name for name, model in config["models"].items() if settings.kind(model) == kind]
-
-
-def aliases(column):
-    """The codes of one scheme in languages.tsv: a step that reads them must rerun when they change."""
-    return {code: value for code, row in tables.read("languages").items() if (value := row[column])}
 
 
 def archive_of(package):

@@ -20,7 +20,7 @@ rule read_corpus:
         "../envs/main.yaml"
     params:
         row=lambda wildcards: as_json(fields(CORPORA[wildcards.corpus], "reader", "members")),
-        aliases=lambda wildcards: as_json(aliases(CORPORA[wildcards.corpus]["alias"])),
+        aliases=lambda wildcards: as_json(by_alias(CORPORA[wildcards.corpus]["alias"])),
     shell:
         "python -m workflow_scripts.corpora.read --corpus {wildcards.corpus} --archive {input.archive} --output {output} > {log} 2>&1"
 
