@@ -9,6 +9,7 @@ Try:  snakemake results/benchmarks/udhr/swh_Latn.json
 rule benchmark:
     input:
         material=benchmark_material,
+        files=benchmark_files,
         code=code.sources("benchmarks.prepare"),
     output:
         "results/benchmarks/{benchmark}/{language}.json",

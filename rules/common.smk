@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import zlib
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
@@ -55,6 +56,13 @@ def benchmark_material(wildcards):
     if row["source"] == "messages":
         return f"results/corpora/raw/{row['material']}.parquet"
     return archive_of(row["material"])
+
+
+def benchmark_files(wildcards):
+    """The files of a user's folder that hold this language: the folder's own time stamp does not tell when they change."""
+    folder, language = benchmark_material(wildcards), LANGUAGES[wildcards.language]
+    names = (f"{language.code}.dev", f"{language.code}.devtest", f"{language.belebele}.jsonl")
+    return sorted(str(path) for name in names for path in Path(folder).rglob(name)) if os.path.isdir(folder) else []
 
 
 def drawn(mixture):
