@@ -49,6 +49,13 @@ def test_short_chinese_lines_are_found_with_a_changed_character():
     assert index.find("请先打开您的项目") is None
 
 
+def test_other_scripts_in_the_same_index_do_not_hide_chinese():
+    english = [("reading", f"Everyone has the right to number {number} of these things") for number in range(50)]
+    index = Index([*english, ("test", "请先保存您的作品再关闭窗口")], SETTINGS)
+    assert index.find("请先保存你的作品再关闭窗口。") == "test"
+    assert index.find("everyone has a right to number 7 of these things!") == "reading"
+
+
 def test_folding_keeps_vowel_signs():
     assert folded("कि") != folded("का")
     assert folded("Ｃａｆé, no. 1!") == folded("CAFÉ NO 1")

@@ -19,28 +19,23 @@ class Index:
 
     def __init__(self, lines: Iterable[tuple[str, str]], settings: dict[str, Any]) -> None:
         """`lines` are (benchmark, text). settings: `ngram` characters; `similarity` (0 to 1) of a line's n-grams make a match."""
-        lines, similarity = list(lines), settings["similarity"]
-        text = "".join(text for _, text in lines)
-        # One character of Chinese, Japanese or Korean carries about as much as two letters.
-        dense = sum("\u3040" <= char <= "\u9fff" or "\uac00" <= char <= "\ud7a3" for char in text) > len(text) / 2
-        self.ngram = max(2, settings["ngram"] // 2) if dense else settings["ngram"]
         self.exact: dict[str, str] = {}
         self.grams: dict[str, list[int]] = {}
+        self.sizes: set[int] = set()
         self.needed: list[tuple[str, float]] = []  # of line i: its benchmark, how many shared n-grams make a match
         for benchmark, text in lines:
             line = folded(text)
             if not line or line in self.exact:
                 continue
             self.exact[line] = benchmark
-            grams = self._grams(line)
+            size = max(2, settings["ngram"] // 2) if _is_dense(line) else settings["ngram"]
+            grams = _grams(line, size)
             # A line of few n-grams is matched exactly only: two short phrases share most of theirs by chance.
-            if len(grams) >= 2 * self.ngram:
+            if len(grams) >= 2 * size:
                 for gram in grams:
                     self.grams.setdefault(gram, []).append(len(self.needed))
-                self.needed.append((benchmark, similarity * len(grams)))
-
-    def _grams(self, text: str) -> set[str]:
-        return {text[start : start + self.ngram] for start in range(len(text) - self.ngram + 1)}
+                self.sizes.add(size)
+                self.needed.append((benchmark, settings["similarity"] * len(grams)))
 
     def find(self, text: str) -> str | None:
         """The benchmark that `text` holds a line of, or None."""
@@ -48,13 +43,23 @@ class Index:
         if text in self.exact:
             return self.exact[text]
         shared: Counter[int] = Counter()
-        for gram in self._grams(text):
-            shared.update(self.grams.get(gram, ()))
+        for size in self.sizes:
+            for gram in _grams(text, size):
+                shared.update(self.grams.get(gram, ()))
         for line, count in sorted(shared.items()):
             benchmark, needed = self.needed[line]
             if count >= needed:
                 return benchmark
         return None
+
+
+def _grams(text: str, size: int) -> set[str]:
+    return {text[start : start + size] for start in range(len(text) - size + 1)}
+
+
+def _is_dense(text: str) -> bool:
+    """Mostly Chinese, Japanese or Korean: there one character carries about as much as two letters, so n-grams are half as long."""
+    return sum("\u3040" <= char <= "\u9fff" or "\uac00" <= char <= "\ud7a3" for char in text) > len(text) / 2
 
 
 def benchmark_lines(paths: Sequence[Path]) -> dict[str, list[tuple[str, str]]]:
