@@ -16,7 +16,7 @@ import pytest
 from workflow_scripts.common import files, languages, ledger
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.common.ledger import Fact
-from workflow_scripts.reports import charts, collect, significance, site
+from workflow_scripts.reports import charts, collect, significance, site, table
 from workflow_scripts.scores import score
 
 FEW = ["eng_Latn", "zho_Hans", "deu_Latn", "arb_Arab", "tha_Thai", "zul_Latn"]
@@ -426,6 +426,17 @@ def test_compact_drawings_are_the_same_drawings() -> None:
     found = charts.compact("<g>" + circle.format(1) + circle.format(2) + line + "</g>")
     dots = '<circle cx="1" cy="7" r="3.2"/><circle cx="2" cy="7" r="3.2"/>'
     assert found == f'<g><g fill="#222222" stroke="#dddddd">{dots}</g><path d="M1,2h-4.5" stroke="#222222"/></g>'
+
+
+def test_the_table_tells_the_gain_of_every_language(report: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table.main(["--scores", str(report / "scores.csv"), "--ledger", str(report / "ledger.csv"), "--benchmark", "udhr"])
+    printed = capsys.readouterr().out
+    for code in FEW:
+        if code != "eng_Latn":
+            assert f"| {languages.get(code).name}" in printed
+    assert "mean of" in printed and "Significantly better: " in printed
+    with pytest.raises(UserError, match="no trained model has a score on flores200"):
+        table.main(["--scores", str(report / "scores.csv"), "--ledger", str(report / "ledger.csv"), "--benchmark", "flores200"])
 
 
 def test_a_leak_is_said_on_the_index(tmp_path: Path) -> None:
