@@ -6,7 +6,7 @@ Out:  results/models/<model>/model/         a Hugging Face folder with model car
       results/models/<model>/ledger.csv     (trained) tokens, rows cut and rows dropped of each language
 Try:  snakemake results/models/gemma-3-270m-lifted/manifest.json
 
-Checkpoints of a training lie in results/models/<model>/work/, which no rule declares: Snakemake deletes declared outputs when a job
+Checkpoints of a training lie in results/models/<model>/checkpoints/, which no rule declares: Snakemake deletes declared outputs when a job
 fails, and a training must go on from where it was. The manifest is what triggers evaluation.
 """
 
@@ -79,7 +79,7 @@ rule trained_model:
         mem_mb=6000,
     params:
         settings=lambda wildcards: as_json(config["models"][wildcards.model]["sft"]),
-        work=lambda wildcards, output: os.path.join(os.path.dirname(output.manifest), "work"),
+        work=lambda wildcards, output: os.path.join(os.path.dirname(output.manifest), "checkpoints"),
     shell:
         "python -m workflow_scripts.models.train --model {wildcards.model} --base-model {input.base} --base-manifest {input.manifest} "
         "--mixture {input.mixture} --settings {params.settings:q} --work {params.work} --output {output.model} "
