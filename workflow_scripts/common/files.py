@@ -24,12 +24,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     try:
-        yield part
-        part.replace(path)
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise disk_full(path) from error
-        raise
+        with _disk_full_named(path):
+            yield part
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
@@ -41,16 +38,23 @@ def whole_folder(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        part.mkdir(parents=True)
-        yield part
-        shutil.rmtree(path, ignore_errors=True)
-        part.replace(path)
+        with _disk_full_named(path):
+            part.mkdir(parents=True)
+            yield part
+            shutil.rmtree(path, ignore_errors=True)
+            part.replace(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _disk_full_named(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         if error.errno in DISK_FULL:
             raise disk_full(path) from error
         raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def disk_full(path: Path) -> UserError:
