@@ -373,7 +373,7 @@ def test_too_few_resamples_are_said(report: Path, tmp_path: Path) -> None:
     output = run_site(results, [*write_models(results), *write_config(results, FEW, ["udhr", "reading"])])
     text = " ".join(Page(output / "index.html").text.split())
     assert "Too few resamples to tell." in text
-    assert "No language is significantly worse" not in text
+    assert "no language is significantly worse" not in text.lower()
 
 
 def big_scores(results: Path, codes: list[str], name: str) -> list[Path]:
