@@ -14,7 +14,6 @@ rule download:
         provenance="results/downloads/{package}.json",
     log:
         "logs/download/{package}.log",
-    retries: 0
     conda:
         "../envs/main.yaml"
     params:
