@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONUNBUFFERED = 1
 
-.PHONY: demo test setup setup-comet lint unit rehearsal lock clean
+.PHONY: demo test setup setup-comet lint unit rehearsal slurm-test status cost lock clean
 
 demo: setup  ## the default workflow, from nothing to the report
 	$(BIN)/snakemake --quiet rules
@@ -32,10 +32,19 @@ lint: setup
 	$(BIN)/snakemake --lint
 
 unit: setup
-	$(BIN)/pytest -m "not rehearsal"
+	$(BIN)/pytest -m "not rehearsal and not slurm"
 
 rehearsal: setup  ## every rule, the real model, tiny input
-	$(BIN)/pytest -m rehearsal
+	$(BIN)/pytest -m "rehearsal and not slurm"
+
+slurm-test: setup  ## a real Slurm cluster on this machine, and the workflow on it; as root on Debian or Ubuntu
+	$(BIN)/pytest -m slurm
+
+status:  ## what a run is doing, one line a language
+	@$(BIN)/python -m workflow_scripts.cluster.status
+
+cost:  ## what a run took, beside the estimate
+	@$(BIN)/python -m workflow_scripts.cluster.cost
 
 lock: setup  ## resolve the pinned environments anew
 	$(BIN)/python envs/lock.py main

@@ -26,6 +26,10 @@ rule all:
         "results/reports/index.html",
 
 
+onstart:
+    check_before_start()
+
+
 onsuccess:
     if os.path.exists("results/reports/index.html"):
         print("Report: results/reports/index.html")

@@ -15,12 +15,14 @@ rule benchmark:
         "results/benchmarks/{benchmark}/{language}.json",
     log:
         "logs/benchmark/{benchmark}/{language}.log",
+    localrule: True
     conda:
         "../envs/main.yaml"
     params:
         row=lambda wildcards: as_json(
-            [BENCHMARKS[wildcards.benchmark], LANGUAGES[wildcards.language].udhr, LANGUAGES[wildcards.language].belebele]
+            [BENCHMARKS[wildcards.benchmark], getattr(LANGUAGES[wildcards.language], BENCHMARKS[wildcards.benchmark]["codes"] or "code")]
         ),
+        options=benchmark_options,
     shell:
         "python -m workflow_scripts.benchmarks.prepare --benchmark {wildcards.benchmark} --language {wildcards.language} "
-        "--material {input.material:q} --output {output} > {log} 2>&1"
+        "--material {input.material:q} --output {output} {params.options} > {log} 2>&1"

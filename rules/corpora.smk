@@ -16,8 +16,12 @@ rule read_corpus:
         "results/corpora/raw/{corpus}.parquet",
     log:
         "logs/read_corpus/{corpus}.log",
+    benchmark:
+        "results/cost/read_corpus/{corpus}.tsv"
     conda:
         "../envs/main.yaml"
+    resources:
+        mem_mb=from_input,
     params:
         row=lambda wildcards: as_json(fields(CORPORA[wildcards.corpus], "reader", "members")),
         aliases=lambda wildcards: as_json(by_alias(CORPORA[wildcards.corpus]["alias"])),
@@ -35,8 +39,14 @@ rule corpus:
         ledger="results/corpora/{language}.ledger.csv",
     log:
         "logs/corpus/{language}.log",
+    benchmark:
+        "results/cost/corpus/{language}.tsv"
+    group:
+        "language"
     conda:
         "../envs/main.yaml"
+    resources:
+        mem_mb=from_input,
     params:
         settings=lambda wildcards: as_json({key: config[key] for key in ("pivots", "cleaning", "decontamination", "empty_corpus")}),
         licences=lambda wildcards: as_json({name: row["licence"] for name, row in CORPORA.items()}),

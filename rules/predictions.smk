@@ -5,45 +5,52 @@ Out:  results/predictions/<model>/<benchmark>/<language>.jsonl  one line an item
 Try:  rm results/predictions/gemma-3-270m-lifted/udhr/swh_Latn.jsonl
       snakemake results/predictions/gemma-3-270m-lifted/udhr/swh_Latn.jsonl
 
-Languages are dealt out to `evaluate.shards` jobs by a hash of their code, so one more language moves no other. A shard's outputs
-are updated in place: lines whose key still holds are kept, and the model is loaded only if something is left to answer.
+Languages are dealt out to jobs by a hash of their code, so one more language moves no other; into how many is estimated from the minutes
+they take. A shard's outputs are updated in place: lines whose key still holds are kept, and the model is loaded only if something is left
+to answer.
 """
 
-SHARDS = {}
-for language in config["languages"]:
-    SHARDS.setdefault(zlib.crc32(language.encode()) % config["evaluate"]["shards"], []).append(language)
-
-for shard, shard_languages in SHARDS.items():
+for benchmark, shard, shard_languages in SHARDS:
 
     rule:
         name:
-            f"predict_{shard:03d}"
+            f"predict_{benchmark}_{shard}"
         input:
             model=ancient("results/models/{model}/model"),
             manifest="results/models/{model}/manifest.json",
             benchmark=expand(
-                "results/benchmarks/{{benchmark}}/{language}.json",
+                "results/benchmarks/{benchmark}/{language}.json",
+                benchmark=benchmark,
                 language=dict.fromkeys([*shard_languages, *config["pivots"]]),
             ),
             code=code.sources("predictions.answer"),
         output:
-            [update(f"results/predictions/{{model}}/{{benchmark}}/{language}.jsonl") for language in shard_languages],
+            [update(f"results/predictions/{{model}}/{benchmark}/{language}.jsonl") for language in shard_languages],
         log:
-            f"logs/predict/{{model}}/{{benchmark}}/{shard:03d}.log",
+            f"logs/predict/{{model}}/{benchmark}/{shard}.log",
+        benchmark:
+            f"results/cost/predict/{{model}}/{benchmark}/{shard}.tsv"
         conda:
             "../envs/main.yaml"
         resources:
-            mem_mb=3000,
+            **CLUSTER["gpu_jobs"],
+            gpu=1,
+            cpus_per_task=CLUSTER["cpus_per_gpu"],
+            mem_mb=part(answering_need(benchmark, shard_languages), "mem_mb"),
+            runtime=part(answering_need(benchmark, shard_languages), "minutes"),
+            expected_minutes=part(answering_need(benchmark, shard_languages), "expected"),
+            disk_mb=part(answering_need(benchmark, shard_languages), "disk_mb"),
         params:
+            benchmark=benchmark,
             languages=shard_languages,
-            settings=lambda wildcards: as_json(asked(wildcards.benchmark)),
-            template=lambda wildcards: as_json(tables.row("templates", config["evaluate"]["template"])),
-            names=lambda wildcards, output: as_json(names_of(languages_of(output))),
-            benchmark=lambda wildcards: f"results/benchmarks/{wildcards.benchmark}",
-            folder=lambda wildcards: f"results/predictions/{wildcards.model}/{wildcards.benchmark}",
-            work=f".shard-{shard:03d}",
+            settings=constant(as_json(asked(benchmark))),
+            template=constant(as_json(tables.row("templates", config["evaluate"]["template"]))),
+            names=constant(as_json(names_of(shard_languages))),
+            benchmark_folder=lambda wildcards, input: os.path.dirname(input.benchmark[0]),
+            folder=lambda wildcards, output: os.path.dirname(output[0]),
+            work=f".shard-{shard}",
         shell:
             "python -m workflow_scripts.predictions.answer --model {wildcards.model} --model-folder {input.model} "
-            "--manifest {input.manifest} --benchmark {wildcards.benchmark} --languages {params.languages} "
-            "--benchmark-folder {params.benchmark} --settings {params.settings:q} --work {params.folder}/{params.work} "
+            "--manifest {input.manifest} --benchmark {params.benchmark} --languages {params.languages} "
+            "--benchmark-folder {params.benchmark_folder} --settings {params.settings:q} --work {params.folder}/{params.work} "
             "--output-folder {params.folder} > {log} 2>&1"

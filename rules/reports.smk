@@ -14,6 +14,7 @@ rule run_config:
         "results/reports/config.json",
     log:
         "logs/run_config.log",
+    localrule: True
     conda:
         "../envs/main.yaml"
     params:
@@ -34,6 +35,7 @@ rule tables:
         ledger="results/reports/ledger.csv",
     log:
         "logs/tables.log",
+    localrule: True
     conda:
         "../envs/main.yaml"
     shell:
@@ -48,13 +50,14 @@ rule report:
         config="results/reports/config.json",
         manifests=expand("results/models/{model}/manifest.json", model=config["models"]),
         models=ancient(expand("results/models/{model}/model", model=models_of("trained"))),
-        provenance=expand("results/downloads/{package}.json", package=packages_used()),
+        provenance=expand("results/downloads/{package}.json", package=jobs.packages(config)),
         code=code.sources("reports.site"),
         pages=sorted(str(path.relative_to(workflow.basedir)) for path in (tables.ROOT / "workflow_scripts/reports/templates").iterdir()),
     output:
         "results/reports/index.html",
     log:
         "logs/report.log",
+    localrule: True
     conda:
         "../envs/main.yaml"
     params:

@@ -56,7 +56,7 @@ def test_null_removes_a_key():
             "there is no model nobody",
         ),
         ({"models": {"m": {"hub": "a/b", "licence": "x"}}}, "models.m"),
-        ({"models": {"m": {"path": "no/such/folder", "licence": "x"}}}, "no/such/folder is not a folder"),
+        ({"models": {"m": {"path": "no/such/folder", "licence": "x", "parameters": 1}}}, "no/such/folder is not a folder"),
         ({"mixtures": {"laptop": {"shares": {"eng_Latn": 0.9}}}}, "add up to"),
         ({"mixtures": {"laptop": {"shares": {"deu_Latn": 0.0}}}}, "deu_Latn is none of"),
         ({"evaluate": {"models": ["gemma"]}}, "there is no model gemma. Known"),

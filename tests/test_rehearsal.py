@@ -17,16 +17,8 @@ from tests import workspace
 
 pytestmark = pytest.mark.rehearsal
 
-CONFIG = ("--configfile", "tests/rehearsal.yaml")
+CONFIG = workspace.REHEARSAL
 TUNED, BASE = "gemma-3-270m-lifted", "gemma-3-270m-trimmed"
-
-
-@pytest.fixture(scope="session")
-def run(tmp_path_factory) -> Path:
-    """A folder in which the rehearsal ran from nothing to the report."""
-    folder = workspace.copy(tmp_path_factory.mktemp("rehearsal") / "pivotlift")
-    workspace.snakemake(folder, *CONFIG)
-    return folder
 
 
 def plan(run: Path, *arguments: str, change: dict | None = None) -> dict[str, int]:

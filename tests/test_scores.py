@@ -1,9 +1,10 @@
-"""Scores: equal to sacrebleu's command line, to published intervals, and honest about what is missing."""
+"""Scores: rows with baselines and reasons, accuracy with its interval, and a shard that keeps what still holds."""
 
 import json
-import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from workflow_scripts.common import files, tables
 from workflow_scripts.common.cli import UserError
-from workflow_scripts.scores import choice, score, translation
+from workflow_scripts.scores import choice, score
 
 GERMAN = [
     "Die Katze sitzt auf der Matte und schläft.",
@@ -68,64 +69,25 @@ def udhr(tmp_path: Path) -> Path:
 
 
 def run(udhr: Path, lifted: list[dict[str, Any]], base: list[dict[str, Any]] | None = None, **settings: Any) -> list[dict[str, Any]]:
-    """Score through the command line and read the rows back."""
-    files.write_jsonl(udhr.parent / "lifted.jsonl", lifted)
-    arguments = ["--model", "lifted", "--benchmark-folder", str(udhr), "--language", "deu_Latn"]
-    arguments += ["--predictions", str(udhr.parent / "lifted.jsonl"), "--output", str(udhr.parent / "scores.json")]
-    arguments += ["--settings", json.dumps({"metrics": ["chrF++", "BLEU"], "resamples": 1000} | settings)]
+    """Score German through the command line and read the rows back."""
+    results = udhr.parent
+    files.write_jsonl(results / "lifted/deu_Latn.jsonl", lifted)
     if base is not None:
-        files.write_jsonl(udhr.parent / "base.jsonl", base)
-        arguments += ["--baseline", f"base={udhr.parent / 'base.jsonl'}"]
-    score.main(arguments)
-    return files.read_json(udhr.parent / "scores.json")["scores"]
+        files.write_jsonl(results / "base/deu_Latn.jsonl", base)
+    step(results, ["deu_Latn"], *(["--baseline", f"base={results / 'base'}"] if base is not None else []), **settings)
+    return files.read_json(results / "scores/deu_Latn.json")["scores"]
 
 
-def sacrebleu(*arguments: str) -> str:
-    """What sacrebleu's own command line prints."""
-    command = [sys.executable, "-m", "sacrebleu", *arguments, "--chrf-word-order", "2", "--width", "14"]
-    return subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8").stdout
+def step(results: Path, languages: list[str], *more: str, **settings: Any) -> None:
+    score.main(arguments(results, languages, **settings) + list(more))
 
 
-def lines(path: Path, texts: list[str]) -> str:
-    path.write_text("".join(text + "\n" for text in texts), encoding="utf-8")
-    return str(path)
-
-
-@pytest.mark.parametrize(
-    ("direction", "references", "hypotheses", "tokenizer"),
-    [("eng_Latn-deu_Latn", GERMAN, LIFTED, "13a"), ("deu_Latn-zho_Hans", CHINESE, CHINESE[1:] + CHINESE[:1], "zh")],
-)
-def test_equal_to_sacrebleu_to_the_last_digit(
-    udhr: Path, tmp_path: Path, direction: str, references: list[str], hypotheses: list[str], tokenizer: str
-) -> None:
-    rows = {row["metric"]: row for row in run(udhr, answers(hypotheses, direction))}
-    arguments = [lines(tmp_path / "references", references), "-i", lines(tmp_path / "hypotheses", hypotheses)]
-    printed = sacrebleu(*arguments, "-m", "chrf", "bleu", "--tokenize", tokenizer, "--confidence")
-    by_name = {found["name"]: found for found in json.loads(printed)}
-    for metric, name in (("chrF++", "chrF2++"), ("BLEU", "BLEU")):
-        row, found = rows[metric], by_name[name]
-        assert f"{row['value']:.14f}" == f"{found['score']:.14f}"
-        assert row["signature"] == found["signature"]
-        assert (row["low"] + row["high"]) / 2 == pytest.approx(found["confidence_mean"], abs=1e-12)
-        assert (row["high"] - row["low"]) / 2 == pytest.approx(found["confidence_var"], abs=1e-12)
-        assert row["n"] == len(references)
-    assert re.search(rf"bs:1000\|seed:12345\|.*tok:{tokenizer}\|.*version:", rows["BLEU"]["signature"])
-
-
-def test_paired_test_equals_sacrebleu(udhr: Path, tmp_path: Path) -> None:
-    one = [text if number % 2 else text[: len(text) // 2] for number, text in enumerate(GERMAN)]
-    two = [text[: len(text) // 2 + 1] if number % 2 else text for number, text in enumerate(GERMAN)]
-    rows = run(udhr, answers(two, "eng_Latn-deu_Latn"), answers(one, "eng_Latn-deu_Latn"))
-    systems = [lines(tmp_path / "one", one), lines(tmp_path / "two", two)]
-    printed = sacrebleu(lines(tmp_path / "references", GERMAN), "-i", *systems, "-m", "chrf", "bleu", "--paired-bs", "-f", "text")
-    scores = [float(number) for number in re.findall(r"([\d.]+) \([^)]* ±", printed)]
-    p_values = re.findall(r"\(p = ([\d.]+)\)", printed)
-    found = {row["metric"]: row for row in rows if row["baseline"]}
-    for column, metric in enumerate(("chrF++", "BLEU")):
-        assert f"{found[metric]['p_value']:.4f}" == p_values[column]
-        assert 0.01 < found[metric]["p_value"] < 0.99, "the example should not be trivial"
-        assert found[metric]["value"] == pytest.approx(scores[column + 2], abs=1e-12)
-        assert found[metric]["delta"] == pytest.approx(scores[column + 2] - scores[column], abs=1e-12)
+def arguments(results: Path, languages: list[str], **settings: Any) -> list[str]:
+    given = {"metrics": ["chrF++", "BLEU"], "resamples": 1000} | settings
+    return [
+        "--model", "lifted", "--benchmark-folder", str(results / "udhr"), "--languages", *languages,
+        "--predictions-folder", str(results / "lifted"), "--settings", json.dumps(given), "--output-folder", str(results / "scores"),
+    ]  # fmt: skip
 
 
 def test_each_baseline_has_its_row_and_few_shot_is_one_of_them(udhr: Path) -> None:
@@ -189,21 +151,12 @@ def test_reasons_become_reasons_for_every_metric(udhr: Path) -> None:
 def test_items_must_match(udhr: Path, lifted: list[Any], base: list[Any] | None, message: str) -> None:
     with pytest.raises(UserError, match=message):
         run(udhr, lifted, base)
-    assert not (udhr.parent / "scores.json").exists()
+    assert not (udhr.parent / "scores").exists()
 
 
 def test_unknown_metric_names_the_known_ones(udhr: Path) -> None:
     with pytest.raises(UserError, match=r"TERR.*Known metrics: chrF\+\+, BLEU"):
         run(udhr, answers(LIFTED, "eng_Latn-deu_Latn"), metrics=["TERR"])
-
-
-def test_a_tokenizer_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(**_: Any) -> None:
-        raise RuntimeError("no mecab here")
-
-    monkeypatch.setattr(translation, "BLEU", broken)
-    with pytest.raises(UserError, match=r"tokenizer .* of deu_Latn cannot be loaded \(no mecab here\)"):
-        translation.build(["BLEU"], ["a"], "deu_Latn")
 
 
 def test_wilson_against_known_numbers() -> None:
@@ -264,3 +217,102 @@ def test_the_schema_wants_a_value_or_a_reason(udhr: Path) -> None:
     for broken in (row | {"reason": "n/a: why"}, row | {"value": None}, row | {"direction": ""}, row | {"extra": 1}):
         with pytest.raises(UserError):
             tables.check(broken, score.SCHEMA, "here")
+
+
+WAY = {"deu_Latn": "eng_Latn-deu_Latn", "swh_Latn": "eng_Latn-swh_Latn", "hin_Deva": "eng_Latn-hin_Deva"}
+
+
+@pytest.fixture
+def three(udhr: Path) -> Path:
+    """Results with answers in three languages."""
+    results = udhr.parent
+    for number, (language, way) in enumerate(WAY.items()):
+        benchmark(udhr, language, GERMAN[number:])
+        files.write_jsonl(results / f"lifted/{language}.jsonl", answers(LIFTED[number:], way))
+        files.write_jsonl(results / f"base/{language}.jsonl", answers(BASE[number:], way))
+    return results
+
+
+def written(results: Path) -> dict[str, tuple[int, bytes]]:
+    """When each language's file was written, and what it holds."""
+    return {path.stem: (path.stat().st_mtime_ns, path.read_bytes()) for path in (results / "scores").glob("*.json")}
+
+
+def test_any_number_of_workers_gives_the_same_files(three: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    base = ("--baseline", f"base={three / 'base'}")
+    step(three, list(WAY), *base, "--workers", "1")
+    one = {language: content for language, (_, content) in written(three).items()}
+    assert sorted(one) == sorted(WAY)
+    for path in (three / "scores").iterdir():
+        path.unlink()
+    capfd.readouterr()
+    step(three, list(WAY), *base, "--workers", "2")
+    assert {language: content for language, (_, content) in written(three).items()} == one
+    printed = capfd.readouterr().err
+    assert "lifted udhr: scored 3, reused 0, failed 0" in printed
+    assert "3/3" in printed and "language" in printed
+
+
+def test_only_what_changed_is_scored_again(three: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def changed(*more: str, **settings: Any) -> set[str]:
+        before = written(three)
+        step(three, list(WAY), "--workers", "1", *more, **settings)
+        return {language for language, found in written(three).items() if before.get(language) != found}
+
+    base = ("--baseline", f"base={three / 'base'}")
+    assert changed(*base) == set(WAY)
+    assert changed(*base) == set()
+    assert "scored 0, reused 3" in capsys.readouterr().err
+    files.write_jsonl(three / "lifted/swh_Latn.jsonl", answers(BASE[1:], WAY["swh_Latn"]))
+    assert changed(*base) == {"swh_Latn"}
+    files.write_jsonl(three / "base/hin_Deva.jsonl", answers(GERMAN[2:], WAY["hin_Deva"]))
+    assert changed(*base) == {"hin_Deva"}
+    benchmark(three / "udhr", "deu_Latn", [*GERMAN[:-1], "Ein anderer Satz."])
+    assert changed(*base) == {"deu_Latn"}
+    assert changed(*base, resamples=500) == set(WAY)
+    assert changed(*base, resamples=500, pivots=["eng_Latn"]) == set(), "not a setting of scores"
+    (three / "base").rename(three / "elsewhere")
+    assert changed("--baseline", f"base={three / 'elsewhere'}", resamples=500) == set(), "where a file lies does not matter"
+    assert changed(resamples=500) == set(WAY)
+    monkeypatch.setattr(score, "SCORE_VERSION", score.SCORE_VERSION + 1)
+    assert changed(resamples=500) == set(WAY)
+    (three / "scores/deu_Latn.json").write_text('{"key": ', encoding="utf-8")
+    assert changed(resamples=500) == {"deu_Latn"}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_one_language_that_fails_is_named_and_stops_no_other(three: Path, workers: str) -> None:
+    files.write_jsonl(three / "lifted/swh_Latn.jsonl", answers([*LIFTED, "one more"], WAY["swh_Latn"]))
+    (three / "lifted/hin_Deva.jsonl").unlink()
+    work = ["--workers", workers, "--work", str(three / "work")]
+    with pytest.raises(UserError, match=r"^hin_Deva could not be scored \(and 1 more: swh_Latn\): .*hin_Deva.jsonl"):
+        step(three, list(WAY), *work)
+    assert set(written(three)) == {"deu_Latn"}
+    (three / "scores/deu_Latn.json").unlink()  # Snakemake puts back what was there before a job that failed
+    for language in ("swh_Latn", "hin_Deva"):
+        files.write_jsonl(three / f"lifted/{language}.jsonl", answers(LIFTED[:30], WAY[language]))
+    kept = files.read_json(three / "work/deu_Latn.json")
+    step(three, list(WAY), *work)
+    assert files.read_json(three / "scores/deu_Latn.json") == kept
+    assert set(written(three)) == set(WAY)
+    assert not (three / "work").exists()
+
+
+def test_a_killed_run_keeps_what_is_finished(three: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for language, way in WAY.items():
+        many = [f"{number} {text}" for number, text in enumerate(GERMAN * 30)]
+        benchmark(three / "udhr", language, many)
+        files.write_jsonl(three / f"lifted/{language}.jsonl", answers([text[::-1] for text in many], way))
+    benchmark(three / "udhr", "eng_Latn", ENGLISH * 30)
+    asked = arguments(three, list(WAY), metrics=["chrF++", "BLEU", "TER"])
+    running = subprocess.Popen([sys.executable, "-m", "workflow_scripts.scores.score", *asked, "--workers", "1"], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not written(three) and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    kept = written(three)
+    assert 0 < len(kept) < len(WAY)
+    step(three, list(WAY), "--workers", "1", metrics=["chrF++", "BLEU", "TER"])
+    assert f"scored {len(WAY) - len(kept)}, reused {len(kept)}" in capsys.readouterr().err
+    assert written(three).items() >= kept.items()

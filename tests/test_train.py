@@ -2,10 +2,12 @@
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import transformers
 
 from tests import tiny_model
 from workflow_scripts.common import chat, cli, files, ledger
-from workflow_scripts.models import checkpoints, train
+from workflow_scripts.models import checkpoints, launch, train
 
 SETTINGS: dict[str, Any] = {
     "method": "lora",
@@ -41,10 +43,11 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Any:
-    before = torch.get_num_threads()
+    threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
     torch.set_num_threads(1)
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGTERM, handler)  # a training that has ended leaves it ignored
 
 
 @pytest.fixture(scope="module")
@@ -263,8 +266,9 @@ def test_sigterm_saves_and_stops(
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "mark", mark_and_terminate)
-        with pytest.raises(cli.UserError, match="stopped by SIGTERM after step 5 of 40; a checkpoint is saved"):
+        with pytest.raises(checkpoints.Stopped, match="stopped by SIGTERM after step 5 of 40; a checkpoint is saved"):
             train.main(arguments)
+        os.kill(os.getpid(), signal.SIGTERM)  # a second one changes nothing
     assert not (tmp_path / "model").exists()
     capfd.readouterr()
     train.main(arguments)
@@ -295,6 +299,73 @@ def test_other_settings_do_not_resume(base: Path, whole: Path, tmp_path: Path, c
     assert (tmp_path / "manifest.json").read_bytes() == (whole / "manifest.json").read_bytes()
 
 
+def test_the_launcher_starts_one_process_and_ends_as_it_ends(base: Path, whole: Path, tmp_path: Path) -> None:
+    arguments = command(base, whole / "mixture.parquet", tmp_path)
+    program = [sys.executable, "-m", "workflow_scripts.models.launch", "--nodes", "1", "--gpus", "1", *arguments]
+    environment = {name: value for name, value in os.environ.items() if name != "SLURM_JOB_ID"} | {"OMP_NUM_THREADS": "1"}
+    log = tmp_path / "log"
+    with log.open("w") as file, subprocess.Popen(program, cwd=ROOT, env=environment, stderr=file) as process:
+        while not list((tmp_path / "work").glob(f"*/checkpoint-4/{checkpoints.MARK}")):
+            assert process.poll() is None, log.read_text(encoding="utf-8")
+            time.sleep(0.01)
+        process.terminate()
+        assert process.wait() == checkpoints.EXIT_STOPPED == 75
+    assert "error: stopped by SIGTERM after step" in log.read_text(encoding="utf-8")
+    assert not (tmp_path / "model").exists()
+    train.main(arguments)
+    assert weights(tmp_path) == weights(whole)
+    (base / "manifest.json").rename(tmp_path / "away")
+    try:
+        assert subprocess.run(program, cwd=ROOT, env=environment, capture_output=True).returncode == 1
+    finally:
+        (tmp_path / "away").rename(base / "manifest.json")
+
+
+def test_several_nodes_need_a_slurm_job(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    with pytest.raises(cli.UserError, match="only inside a Slurm job of 2 nodes"):
+        launch.main(["--nodes", "2", "--gpus", "1", *command(base, tmp_path / "mixture.parquet", tmp_path)])
+
+
+def test_rows_of_a_step_are_shared_evenly_or_not_at_all(base: Path, tmp_path: Path) -> None:
+    for batch, accumulation in ((8, 4), (6, 1), (1, 12), (5, 3)):
+        settings = {"batch_size": batch, "gradient_accumulation": accumulation}
+        works = []
+        for processes in range(1, 40):
+            try:
+                mine, steps = train.share(settings, processes)
+            except cli.UserError as error:
+                message = str(error)
+                continue
+            works.append(processes)
+            assert mine * steps * processes == batch * accumulation
+            assert mine <= batch
+        assert message.endswith(f"These numbers of GPUs can: {', '.join(map(str, works))}.")
+    with pytest.raises(cli.UserError, match="4 rows a step, which 3 GPUs cannot share evenly"):
+        launch.main(["--nodes", "1", "--gpus", "3", *command(base, tmp_path / "mixture.parquet", tmp_path)])
+
+
+def test_a_process_takes_its_cpus_and_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = """
+import os, torch
+from workflow_scripts.models import train
+torch.set_num_threads(7)
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+train.limit_threads()
+print(torch.get_num_threads())
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    for more, threads in (({}, "1"), ({"OMP_NUM_THREADS": "3"}, "7")):
+        found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment | more, capture_output=True, text=True)
+        assert found.stdout.strip() == threads, found.stderr
+    for given, seen in ((None, "0"), ("2,3", "2"), ("", "")):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if given is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+        train.take_one_gpu()
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
+
+
 def test_what_a_checkpoint_belongs_to(base: Path, tmp_path: Path) -> None:
     rows, _ = train.encode(load_tokenizer(base), mixture(tmp_path / "mixture.parquet", rows=6), 96, "lifted")
     key = train.run_key(SETTINGS, "base", rows)
@@ -322,6 +393,26 @@ def test_only_whole_checkpoints_count(tmp_path: Path) -> None:
     (tmp_path / "checkpoint-8" / "weights").unlink()  # partly deleted
     assert checkpoints.newest(tmp_path) == tmp_path / "checkpoint-4"
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-4"]
+
+
+class Hostile:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("ran",)
+
+
+def test_nothing_in_a_checkpoint_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    shards = tmp_path / "checkpoint-4" / checkpoints.SHARDS
+    shards.mkdir(parents=True)
+    (shards / checkpoints.INDEX).write_bytes(pickle.dumps({"weights": Hostile()}))
+    with pytest.raises(RuntimeError, match="would not be read again"):
+        checkpoints.mark(shards.parent)
+    monkeypatch.setattr(checkpoints, "is_harmless", lambda path: True)
+    checkpoints.mark(shards.parent)
+    monkeypatch.undo()
+    assert checkpoints.newest(tmp_path) is None
+    assert "posix.mkdir has no place in an index" in capfd.readouterr().err
+    assert not (tmp_path / "ran").exists()
 
 
 def test_two_processes_never_train_in_one_folder(tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """A clean copy of the repository in a folder of its own, and Snakemake run in it as a user would."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+REHEARSAL = ("--configfile", "tests/rehearsal.yaml")
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "results", "logs", ".snakemake", "__pycache__", ".*_cache")
 
 
@@ -15,9 +19,10 @@ def copy(folder: Path) -> Path:
     return Path(shutil.copytree(ROOT, folder, ignore=LEFT_OUT, symlinks=True))
 
 
-def snakemake(folder: Path, *arguments: str, check: bool = True) -> str:
+def snakemake(folder: Path, *arguments: str, check: bool = True, env: Mapping[str, str] | None = None) -> str:
     """Run Snakemake in `folder`; what it printed. With `check`, a failure fails the test and shows the output's end."""
-    done = subprocess.run([sys.executable, "-m", "snakemake", *arguments], cwd=folder, capture_output=True, text=True)
+    command = [sys.executable, "-m", "snakemake", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | dict(env or {}))
     output = done.stdout + done.stderr
     if check and done.returncode:
         raise AssertionError(f"snakemake {' '.join(arguments)} failed:\n{output[-6000:]}")
@@ -25,12 +30,15 @@ def snakemake(folder: Path, *arguments: str, check: bool = True) -> str:
 
 
 def planned(folder: Path, *arguments: str) -> dict[str, int]:
-    """Jobs that a dry run plans, counted by rule, the target itself left out; {} if there is nothing to do."""
+    """Jobs that a dry run plans, counted by rule (all shards as one), the target itself left out; {} if there is nothing to do."""
     output = snakemake(folder, *arguments, "--dry-run")
     table = re.search(r"^job +count\n[- ]+\n(.*?)^total", output, re.DOTALL | re.MULTILINE)
     if table is None:
         assert "Nothing to be done" in output, output[-2000:]
         return {}
-    counts = {rule: int(count) for rule, count in (line.split() for line in table[1].strip().splitlines())}
+    counts: Counter[str] = Counter()
+    for line in table[1].strip().splitlines():
+        rule, count = line.split()
+        counts[re.sub(r"_\S+_\d+$", "", rule)] += int(count)  # the shards of predictions and of scores, each
     counts.pop("all", None)
-    return counts
+    return dict(counts)

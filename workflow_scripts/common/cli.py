@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +20,13 @@ def json_object(text: str) -> dict[str, Any]:
     return value
 
 
-def run(main: Callable[[list[str] | None], None]) -> None:
-    """Run a step as a program: exit status 0, or 1 with one line on standard error for a `UserError`."""
+def run(main: Callable[[list[str] | None], None], online: bool = False) -> None:
+    """Run a step as a program: exit status 0, or 1 with one line on standard error for a `UserError`.
+
+    Only a step that is `online` may ask the hub: compute nodes often have no network, and what such a step needs is already here.
+    """
+    if not online:
+        os.environ["HF_HUB_OFFLINE"] = "1"
     try:
         main(None)
     except UserError as error:

@@ -9,7 +9,6 @@ from .cli import UserError
 from .languages import registry
 
 Config = dict[str, Any]
-BENCHMARK_SOURCES_WITH_PATH = ("flores", "belebele")
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
@@ -89,12 +88,16 @@ def _check_names(config: Config) -> None:
             raise UserError(f"config: mixtures.{name}.shares add up to {sum(mixture['shares'].values()):g}; they must add up to 1.")
     for name, settings in config["evaluate"]["benchmarks"].items():
         row = tables.row("benchmarks", name)
-        needs_path = row["source"] in BENCHMARK_SOURCES_WITH_PATH
-        if needs_path and ("path" not in settings or not Path(settings["path"]).expanduser().exists()):
-            raise UserError(
-                f"config: evaluate.benchmarks.{name}.path must name the folder or archive of {name} in its official layout; "
-                f"{settings.get('path', 'nothing')} is not there."
-            )
+        needed = () if row["material"] else ("path", "belebele") if row["source"] == "belebele_flores" else ("path",)
+        for key in needed:
+            if key not in settings or not Path(settings[key]).expanduser().exists():
+                of = "BELEBELE" if key == "belebele" else "FLORES-200" if row["source"] == "belebele_flores" else name
+                raise UserError(
+                    f"config: evaluate.benchmarks.{name}.{key} must name the folder or archive of {of} in its official layout; "
+                    f"{settings.get(key, 'nothing')} is not there."
+                )
+        if row["directions"] and (odd := sorted(set(settings.get("directions", ())) - set(row["directions"].split()))):
+            raise UserError(f"config: evaluate.benchmarks.{name}.directions: {', '.join(odd)}; it is made for {row['directions']} only.")
         if row["source"] == "messages" and row["material"] not in config["corpora"]:
             raise UserError(f"config: the benchmark {name} is held out from the corpus {row['material']}; add that to `corpora`.")
         if row["shape"] == "flores" and not {"directions", "shots", "max_new_tokens"} <= settings.keys():

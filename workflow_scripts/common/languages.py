@@ -18,7 +18,10 @@ class Language:
     flores101: str
     flores_plus: str
     belebele: str
+    belebele_latn: str
     ntrex: str
+    tico19: str
+    wmt: str
     iso639_3: str
     glottocode: str
     mediawiki: str
@@ -39,7 +42,8 @@ def registry() -> dict[str, Language]:
 
 def get(code: str) -> Language:
     """One language, or a `UserError` that names the nearest codes."""
-    tables.row("languages", code)
+    if code not in registry():
+        tables.row("languages", code)  # raises; asked only here, since it would check the whole table once more
     return registry()[code]
 
 

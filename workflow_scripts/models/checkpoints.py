@@ -2,10 +2,15 @@
 
 They live in `<work>/<fingerprint>/checkpoint-<step>/`, which no rule declares as output, so that Snakemake never deletes them.
 A checkpoint is complete once `complete.json` stands in it, written last, with the size and SHA-256 of every other file.
+
+A training may be several processes, each with its shard of weights and optimiser state. Then each writes its own files, the first one
+`complete.json` when all are there, and everything that is decided here (where to go on, when to stop) is decided for all at once.
 """
 
 import errno
 import fcntl
+import os
+import pickle
 import re
 import shutil
 import signal
@@ -22,12 +27,73 @@ from ..common.cli import UserError
 MARK = "complete.json"
 KEEP = 2
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+EXIT_STOPPED = os.EX_TEMPFAIL  # 75: stopped by SIGTERM with a complete checkpoint; the same command goes on
+SHARDS = "pytorch_model_fsdp_0"  # the folder of a checkpoint in which several processes have their weights
+INDEX = ".metadata"  # says which shard is where. It is a pickle, which could name any function to be called; these are all that it does:
+INDEX_NAMES = {
+    "pathlib": {"PosixPath"},
+    "torch": {"Size", "float32", "bfloat16", "float16", "int64"},
+    "torch.serialization": {"_get_layout"},
+    "torch.distributed.checkpoint.filesystem": {"_StorageInfo"},
+    "torch.distributed.checkpoint.metadata": {
+        "BytesStorageMetadata",
+        "ChunkStorageMetadata",
+        "Metadata",
+        "MetadataIndex",
+        "StorageMeta",
+        "TensorProperties",
+        "TensorStorageMetadata",
+        "_MEM_FORMAT_ENCODING",
+    },
+}
+
+
+class Stopped(UserError):
+    """Training was stopped by SIGTERM; a complete checkpoint is saved. The program ends with `EXIT_STOPPED`."""
+
+
+def place() -> tuple[int, int]:
+    """The number of this process in its training, and how many there are; torchrun says both."""
+    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+
+def writer(name: str) -> int:
+    """The process that wrote a file of a checkpoint, by its name: `__3_0.distcp` and `rng_state_3.pth` are of process 3."""
+    number = re.search(r"(?:^|/)(?:__|rng_state_)(\d+)[_.]", name)
+    return int(number[1]) if number else 0
 
 
 def mark(checkpoint: Path) -> None:
-    """Declare a checkpoint complete, by what it holds now."""
-    content = {str(path.relative_to(checkpoint)): path for path in checkpoint.rglob("*") if path.is_file()}
-    files.write_json(checkpoint / MARK, {name: [path.stat().st_size, files.sha256_file(path)] for name, path in content.items()})
+    """Declare a checkpoint complete, by what it holds now. All processes call this; each hashes the files that it wrote."""
+    import accelerate
+
+    rank, processes = place()
+    names = (str(path.relative_to(checkpoint)) for path in checkpoint.rglob("*") if path.is_file())
+    mine = {name: checkpoint / name for name in names if writer(name) % processes == rank}
+    parts = accelerate.utils.gather_object([{name: [path.stat().st_size, files.sha256_file(path)] for name, path in mine.items()}])
+    if rank == 0:  # and all have written what is theirs
+        if not all(is_harmless(path) for path in checkpoint.rglob(INDEX)):
+            raise RuntimeError("this PyTorch writes an index that would not be read again: add what it names to INDEX_NAMES")
+        files.write_json(checkpoint / MARK, {name: state for part in parts for name, state in part.items()})
+    accelerate.PartialState().wait_for_everyone()
+
+
+class _Index(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if name not in INDEX_NAMES.get(module, ()):
+            raise pickle.UnpicklingError(f"{module}.{name} has no place in an index")
+        return super().find_class(module, name)
+
+
+def is_harmless(index: Path) -> bool:
+    """Whether an index names shards of tensors and nothing else. PyTorch, which loads it later, would call whatever it names."""
+    with index.open("rb") as file:
+        try:
+            _Index(file).load()
+        except Exception as error:  # whatever a broken pickle comes to
+            print(f"{index}: {error}", file=sys.stderr)
+            return False
+    return True
 
 
 def is_complete(checkpoint: Path) -> bool:
@@ -36,7 +102,8 @@ def is_complete(checkpoint: Path) -> bool:
         return False
     expected = files.read_json(checkpoint / MARK)
     sizes = all((path := checkpoint / name).is_file() and path.stat().st_size == size for name, (size, _) in expected.items())
-    return sizes and all(files.sha256_file(checkpoint / name) == sha256 for name, (_, sha256) in expected.items())
+    hashes = sizes and all(files.sha256_file(checkpoint / name) == sha256 for name, (_, sha256) in expected.items())
+    return hashes and all(is_harmless(path) for path in checkpoint.rglob(INDEX))
 
 
 def newest(folder: Path) -> Path | None:
@@ -76,28 +143,39 @@ def alone(work: Path) -> Iterator[None]:
 def fit(trainer: Any, run: Path) -> None:
     """Train a transformers Trainer whose output_dir is `run` to its end, from the newest complete checkpoint if there is one.
 
-    SIGTERM (a preempted or cancelled cluster job) ends the step at hand, saves, and raises `UserError`. A line of progress goes
-    to standard error every ten seconds. Trainer reads its own state back with torch's weights_only, so nothing in it can run.
+    SIGTERM (a preempted or cancelled cluster job, or one whose time limit is near) to any of the processes ends the step at hand in all
+    of them, saves, and raises `Stopped`. Afterwards, and after the last step, SIGTERM is ignored: what is left to do is short.
+
+    A line of progress goes to standard error every ten seconds; `trainer.tokens_after(step)` says how many tokens were seen by then. What
+    is read back from a checkpoint cannot run: `newest` checks its index, and torch loads the rest as weights only.
+
+    Raises `UserError` where the checkpoint was written by one process and there are several now, or the other way round: it is laid out
+    differently. Any numbers above one read each other's.
     """
+    import accelerate
     import transformers
 
-    stopped = False
+    rank, processes = place()
+    asked = False
     start = shown = time.monotonic()
-    first = tokens = 0
+    first = 0
 
     def ask_to_stop(*_: Any) -> None:
-        nonlocal stopped
-        stopped = True
+        nonlocal asked
+        asked = True
 
     class Watch(transformers.TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-            nonlocal start, shown, first, tokens
+            nonlocal start, shown, first
             start = shown = time.monotonic()
-            first, tokens = state.global_step, state.num_input_tokens_seen
+            first = state.global_step
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-            control.should_save |= stopped
-            control.should_training_stop |= stopped
+            if asked:
+                trainer.accelerator.set_trigger()
+            stopping = trainer.accelerator.check_trigger()  # whether any process was asked
+            control.should_save |= stopping
+            control.should_training_stop |= stopping
 
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
             mark(run / f"checkpoint-{state.global_step}")
@@ -105,24 +183,35 @@ def fit(trainer: Any, run: Path) -> None:
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
             nonlocal shown
             now, step, steps = time.monotonic(), state.global_step, state.max_steps
-            if "loss" in kwargs["logs"] and (now - shown >= 10 or step == steps):
-                shown, speed = now, (state.num_input_tokens_seen - tokens) / (now - start)
+            if rank == 0 and "loss" in kwargs["logs"] and (now - shown >= 10 or step == steps):
+                shown, speed = now, (trainer.tokens_after(step) - trainer.tokens_after(first)) / (now - start)
                 left = (now - start) / (step - first) * (steps - step) / 60
                 loss = kwargs["logs"]["loss"]
                 line = f"step {step}/{steps}  loss {loss:.3f}  {speed:.0f} tokens/s  {left:.0f} min left"
                 print(line, file=sys.stderr, flush=True)
 
+    resume = accelerate.utils.broadcast_object_list([newest(run) if rank == 0 else None])[0]
+    if resume:
+        if (resume / SHARDS).is_dir() != (processes > 1):
+            made, now = ("one process", f"{processes} processes") if processes > 1 else ("several processes", "one")
+            raise UserError(
+                f"the checkpoints in {run} were made by {made}, and {now} cannot go on from them. Train with as many GPUs as "
+                "before, or delete that folder to start over."
+            )
+        if rank == 0:
+            print(f"continuing from {resume.name}.", file=sys.stderr, flush=True)
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # PyTorch's loader of shards would allow any pickle
     trainer.add_callback(Watch())
     before = signal.signal(signal.SIGTERM, ask_to_stop)
     try:
-        resume = newest(run)
-        if resume:
-            print(f"continuing from {resume.name}.", file=sys.stderr, flush=True)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    finally:
+    except BaseException:
         signal.signal(signal.SIGTERM, before)
+        raise
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if trainer.state.global_step < trainer.state.max_steps:
-        raise UserError(
+        trainer.accelerator.end_training()
+        raise Stopped(
             f"stopped by SIGTERM after step {trainer.state.global_step} of {trainer.state.max_steps}; a checkpoint is saved. "
             "Run the same command again to continue."
         )

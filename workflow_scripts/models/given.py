@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..common import cli, files, tables
+from ..common import cli, files, hub, tables
 from ..common.cli import UserError
 from . import folder as folders
 
@@ -188,32 +188,11 @@ def convert_gguf(source: Path, target: Path) -> None:
 
 
 def from_hub(settings: dict[str, Any], target: Path) -> None:
-    """Fetch a model at a fixed revision through the hub's cache (so an interrupted download goes on where it was).
-
-    The token comes from the environment variable HF_TOKEN and from nowhere else.
-    """
-    from huggingface_hub import errors, snapshot_download
-
-    name, revision = settings["hub"], settings.get("revision")
-    if not revision:
-        raise UserError(f"model {name} needs a `revision` (a commit or a tag), so that it is the same model tomorrow.")
+    """Fetch a model at a fixed revision."""
+    if not settings.get("revision"):
+        raise UserError(f"model {settings['hub']} needs a `revision` (a commit or a tag), so that it is the same model tomorrow.")
     patterns = sorted({*WANTED, *(pattern.upper() for pattern in folders.TERMS), "README.md"})
-    try:
-        snapshot = snapshot_download(
-            name, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"], token=os.environ.get("HF_TOKEN") or False
-        )
-    except errors.GatedRepoError as error:
-        raise UserError(f"{name} is gated: accept its terms on its hub page, then set HF_TOKEN to a token of that account.") from error
-    except errors.RevisionNotFoundError as error:
-        raise UserError(f"{name} has no revision {revision}: copy the commit from its hub page.") from error
-    except errors.RepositoryNotFoundError as error:
-        raise UserError(f"the hub has no model {name}, or it is private and HF_TOKEN does not open it.") from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HTTPError) as error:
-        raise UserError(
-            f"{name} could not be fetched: the hub is not reachable from here and the model is not in the cache. Run this step "
-            "once on a machine with internet access, with HF_HOME on a disk that both see."
-        ) from error
-    copy_model(Path(snapshot), target, link=True)
+    copy_model(hub.snapshot(settings["hub"], settings["revision"], patterns), target, link=True)
 
 
 def from_path(settings: dict[str, Any], target: Path) -> None:
@@ -293,4 +272,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, online=True)

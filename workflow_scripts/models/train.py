@@ -1,23 +1,27 @@
 """Supervised fine-tuning of a base model on a mixture: TRL's SFTTrainer, LoRA (merged at the end) or full, loss on answers.
 
 Killed at any moment, the same command goes on from the last complete checkpoint and ends with the same weights, bit for bit
-(same machine, same number of threads). The result is a plain Hugging Face folder, with `training.jsonl` (one line a step).
+(same machine, same number of processes and threads). The result is a plain Hugging Face folder, with `training.jsonl` (one line a step).
 
     python -m workflow_scripts.models.train --model NAME --base-model FOLDER --base-manifest FILE --mixture FILE.parquet \
         --settings JSON --work FOLDER --output FOLDER --manifest FILE --ledger FILE.csv
+
+This is one process, with one GPU or none. `workflow_scripts.models.launch` starts as many as there are GPUs; they share weights, gradients
+and optimiser state (FSDP2) and the rows of each step, so that the result is that of one process but for the order of sums.
 """
 
 import argparse
 import hashlib
 import importlib.metadata
+import math
 import os
 import random
 import shutil
 import sys
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -110,52 +114,159 @@ def answers_only(device: str) -> Iterator[None]:
         utils._use_triton = usual
 
 
+def share(settings: dict[str, Any], processes: int) -> tuple[int, int]:
+    """How the rows of a step are shared by several processes: rows a batch, and batches a step, of each.
+
+    Raises `UserError` where they cannot be shared evenly.
+    """
+    batch, accumulation = settings["batch_size"], settings["gradient_accumulation"]
+
+    def parts(processes: int) -> tuple[int, int]:
+        """Into how many parts to cut the batches of a step, and each batch; whole batches first."""
+        of_step = math.gcd(accumulation, processes)
+        return of_step, processes // of_step
+
+    of_step, of_batch = parts(processes)
+    if batch % of_batch:
+        good = [str(number) for number in range(1, batch * accumulation + 1) if batch % parts(number)[1] == 0]
+        raise cli.UserError(
+            f"batch_size {batch} x gradient_accumulation {accumulation} is {batch * accumulation} rows a step, which {processes} GPUs "
+            f"cannot share evenly. These numbers of GPUs can: {', '.join(good)}."
+        )
+    return batch // of_batch, accumulation // of_step
+
+
+def limit_threads() -> None:
+    """Compute with as many threads as this process may use CPUs (a cluster job often has few of many), or as OMP_NUM_THREADS says."""
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        cpus = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), cpus)))
+
+
+def take_one_gpu() -> None:
+    """See the first visible GPU only; as one of torchrun's processes, leave it to torch to take the GPU of this process's number."""
+    if "LOCAL_RANK" not in os.environ:
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+
+
 def choose_device(dtype: str) -> tuple[str, str]:
     """The device, and the dtype to compute in: "auto" is bfloat16 where a GPU supports it, else float32."""
     import torch
 
-    if torch.cuda.device_count() > 1:
-        raise cli.UserError("training runs on one GPU, but several are visible. Ask for one, or set CUDA_VISIBLE_DEVICES=0.")
+    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
+    if 0 < gpus < here:
+        raise cli.UserError(f"{here} processes train on this node, but {gpus} GPUs are visible. Ask for one GPU a process.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if dtype == "auto":
         dtype = "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported() else "float32"
     return device, dtype
 
 
-def make_trainer(base: Path, tokenizer: Any, rows: Sequence[Row], settings: dict[str, Any], run: Path) -> Any:
-    """SFTTrainer over rows that are already tokenised, cut and in training order."""
-    import datasets
-    import numpy
-    import peft
+def load(base: Path, settings: dict[str, Any]) -> Any:
+    """The base model, in the dtype in which its weights are kept."""
     import torch
     import transformers
-    import trl
 
-    device, dtype = choose_device(settings["dtype"])
-    lora = settings["method"] == "lora"
     # Frozen weights may be short; weights that are trained stay float32 (updates would vanish in bfloat16's 8 bits).
-    weights = torch.bfloat16 if lora and dtype == "bfloat16" else torch.float32
-    model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=weights, use_safetensors=True)
-    adapter = peft.LoraConfig(
+    short = settings["method"] == "lora" and choose_device(settings["dtype"])[1] == "bfloat16"
+    dtype = torch.bfloat16 if short else torch.float32
+    return transformers.AutoModelForCausalLM.from_pretrained(base, dtype=dtype, use_safetensors=True)
+
+
+def adapter(settings: dict[str, Any]) -> Any:
+    """What LoRA adds to the base model; None for full training."""
+    import peft
+
+    if settings["method"] != "lora":
+        return None
+    return peft.LoraConfig(
         r=settings["rank"],
         lora_alpha=settings.get("alpha", 2 * settings["rank"]),
         target_modules="all-linear",
         lora_dropout=0.0,
         task_type="CAUSAL_LM",
     )
-    data = {
-        "input_ids": [numpy.asarray(ids) for ids, _ in rows],
-        "completion_mask": [(numpy.arange(len(ids)) >= prompt).astype(numpy.int8) for ids, prompt in rows],
-    }
+
+
+def in_training_order(rows: Sequence[Row], settings: dict[str, Any], processes: int) -> tuple[Any, Callable[[int], int]]:
+    """The dataset to train on from first row to last, and how many of its tokens were seen after a number of steps.
+
+    For several processes the last step is filled up with rows of one token, from which nothing is learnt, so that all have equally much
+    to do; they do not count as seen.
+    """
+    import datasets
+    import numpy
+    import trl
+
+    arrays = [(numpy.asarray(ids), prompt) for ids, prompt in rows]
+    labels = [numpy.where(numpy.arange(len(ids)) >= prompt, ids, -100) for ids, prompt in arrays]
+    data = datasets.Dataset.from_dict({"input_ids": [ids for ids, _ in arrays], "labels": labels})
+    lengths = [len(ids) for ids, _ in rows]
+    if settings["packing"]:
+        data = trl.pack_dataset(data, settings["max_length"])
+        order = list(range(len(data)))
+        random.Random(settings["seed"]).shuffle(order)  # packing orders its blocks by length
+        data = data.select(order)
+        lengths = [sum(block) for block in data["seq_lengths"]]
+    in_step = settings["batch_size"] * settings["gradient_accumulation"]
+    ends = numpy.cumsum([0, *(sum(lengths[start : start + in_step]) for start in range(0, len(lengths), in_step))])
+    if processes > 1 and (missing := -len(data) % in_step):
+        blank = {"input_ids": [[rows[0][0][0]]] * missing, "labels": [[-100]] * missing, "seq_lengths": [[1]] * missing}
+        blank = {name: blank[name] for name in data.column_names}
+        data = datasets.concatenate_datasets([data, datasets.Dataset.from_dict(blank, features=data.features)])
+
+    def tokens_after(step: int) -> int:
+        epochs, rest = divmod(step, len(ends) - 1)
+        return int(epochs * ends[-1] + ends[rest])
+
+    return data, tokens_after
+
+
+def make_trainer(base: Path, tokenizer: Any, rows: Sequence[Row], settings: dict[str, Any], run: Path) -> Any:
+    """SFTTrainer over rows that are already tokenised, cut and in training order."""
+    import accelerate
+    import torch
+    import transformers
+    import trl
+
+    class Trainer(trl.SFTTrainer):
+        tokens_after: Callable[[int], int]
+
+        def compute_loss_context_manager(self) -> Any:
+            """Compute in bfloat16 where weights are sharded, just as accelerate has it where they are not.
+
+            Its own way for shards casts weights and all that passes between layers, which rounds more than training on one GPU does.
+            """
+            stack = super().compute_loss_context_manager()
+            if self.is_fsdp_enabled and self.args.bf16:
+                stack.enter_context(torch.autocast(self.args.device.type, torch.bfloat16, cache_enabled=False))
+            return stack
+
+    device, dtype = choose_device(settings["dtype"])
+    processes = checkpoints.place()[1]
+    batch_size, accumulation = share(settings, processes)
+    sharding: dict[str, Any] = {}
+    if processes > 1:
+        sharding = {
+            "fsdp": True,
+            "fsdp_config": {
+                "state_dict_type": "SHARDED_STATE_DICT",  # each process saves its own shard
+                "cpu_ram_efficient_loading": True,  # one process a node reads the base model
+            },
+            "accelerator_config": {"gradient_accumulation_kwargs": {"sync_each_batch": True}},  # keeps gradients sharded
+            "ddp_backend": "gloo" if device == "cpu" else "nccl",
+        }
+    data, tokens_after = in_training_order(rows, settings, processes)
     arguments = trl.SFTConfig(
         output_dir=str(run),
-        completion_only_loss=True,
         max_length=settings["max_length"],
         packing=settings["packing"],
-        # Packing orders its blocks by length, so they are drawn at random (seeded); otherwise the order is that of `rows`.
-        train_sampling_strategy="random" if settings["packing"] else "sequential",
-        per_device_train_batch_size=settings["batch_size"],
-        gradient_accumulation_steps=settings["gradient_accumulation"],
+        dataset_kwargs={"skip_prepare_dataset": True},
+        train_sampling_strategy="sequential",
+        per_device_train_batch_size=batch_size,
+        gradient_accumulation_steps=accumulation,
         num_train_epochs=settings["epochs"],
         learning_rate=settings["learning_rate"],
         lr_scheduler_type=SCHEDULES[settings["schedule"]],
@@ -169,27 +280,53 @@ def make_trainer(base: Path, tokenizer: Any, rows: Sequence[Row], settings: dict
         save_steps=settings["save_steps"],
         save_total_limit=checkpoints.KEEP,
         logging_steps=1,  # any other number would lose the loss between two logs when a run is resumed
-        include_num_input_tokens_seen="non_padding",
         report_to=[],
         disable_tqdm=True,
+        **sharding,
     )
-    trainer = trl.SFTTrainer(
-        model,
-        arguments,
-        train_dataset=datasets.Dataset.from_dict(data),
-        processing_class=tokenizer,
-        peft_config=adapter if lora else None,
-    )
+    if sharding:
+        accelerate.utils.enable_fsdp_ram_efficient_loading()
+        arguments.fsdp_plugin_args["mixed_precision_policy"] = torch.distributed.fsdp.MixedPrecisionPolicy()  # see Trainer above
+    trainer = Trainer(load(base, settings), arguments, train_dataset=data, processing_class=tokenizer, peft_config=adapter(settings))
+    if sharding and device == "cpu":
+        # Accelerate shards on accelerators only, though FSDP2 works on a CPU as well: the same settings as it would make there.
+        trainer.accelerator.state.fsdp_plugin = accelerate.utils.FullyShardedDataParallelPlugin(**arguments.fsdp_plugin_args)
+        trainer.accelerator.state.distributed_type = accelerate.utils.DistributedType.FSDP
+        trainer.is_fsdp_enabled = True
     trainer.remove_callback(transformers.PrinterCallback)
+    trainer.tokens_after = tokens_after
     return trainer
 
 
-def save(trainer: Any, base: Path, tokenizer: Any, target: Path) -> None:
+def whole_model(trainer: Any, base: Path, settings: dict[str, Any]) -> Any:
+    """The trained model with all its weights; where they are sharded, gathered in the first process (None in the others)."""
+    import peft
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    rank, processes = checkpoints.place()
+    if processes == 1:
+        return trainer.model
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    weights = get_model_state_dict(trainer.model, options=options)
+    if rank:
+        return None
+    model = load(base, settings)
+    if (config := adapter(settings)) is not None:
+        model = peft.get_peft_model(model, config)
+    strange = model.load_state_dict(weights, strict=False).unexpected_keys
+    lost = {name for name, weight in model.named_parameters() if weight.requires_grad} - weights.keys()
+    if strange or lost:
+        raise RuntimeError(f"gathered weights do not fit the model: {sorted(strange)} {sorted(lost)}")
+    return model
+
+
+def save(trainer: Any, model: Any, base: Path, tokenizer: Any, target: Path) -> None:
     """Write the trained model as a plain Hugging Face folder, with training.jsonl in it (no times: same inputs, same bytes)."""
     import torch
     import transformers
 
-    model = trainer.model.merge_and_unload() if hasattr(trainer.model, "merge_and_unload") else trainer.model
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
     if trainer.args.bf16:
         model = model.to(torch.bfloat16)
     model.config.use_cache = True  # the trainer switches it off
@@ -198,9 +335,11 @@ def save(trainer: Any, base: Path, tokenizer: Any, target: Path) -> None:
     for name in tokenizer.save_pretrained(target):  # the base's own files where there are any: the tokenizer has not changed
         if (own := base / Path(name).name).is_file():
             shutil.copyfile(own, name)
-    names = {"step": "step", "loss": "loss", "learning_rate": "learning_rate", "tokens": "num_input_tokens_seen"}
     steps = [line for line in trainer.state.log_history if "loss" in line]
-    files.write_jsonl(target / "training.jsonl", ({name: line[key] for name, key in names.items()} for line in steps))
+    log = (
+        {name: line[name] for name in ("step", "loss", "learning_rate")} | {"tokens": trainer.tokens_after(line["step"])} for line in steps
+    )
+    files.write_jsonl(target / "training.jsonl", log)
 
 
 def corpora(mixture: Path) -> str:
@@ -211,7 +350,7 @@ def corpora(mixture: Path) -> str:
     return f"Fine-tuned on text of: {'; '.join(f'{corpus} ({licence})' for corpus, licence in pairs)}."
 
 
-def main(argv: list[str] | None = None) -> None:
+def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="name of the model in the config")
     parser.add_argument("--base-model", type=Path, required=True)
@@ -222,31 +361,44 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="the model's folder")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--ledger", type=Path, required=True)
-    args = parser.parse_args(argv)
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is local; compute nodes often have no network
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = command_line().parse_args(argv)
+    rank, processes = checkpoints.place()
 
     import datasets
     import transformers
 
+    limit_threads()
+    take_one_gpu()
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     settings, base = args.settings, files.read_json(args.base_manifest)
+    share(settings, processes)
     folder.check(args.base_model)
     tokenizer = transformers.AutoTokenizer.from_pretrained(args.base_model)
     rows, facts = encode(tokenizer, args.mixture, settings["max_length"], args.model)
-    ledger.write(args.ledger, facts)
+    if rank == 0:
+        ledger.write(args.ledger, facts)
     if not settings["packing"]:
         rows = by_length(rows, settings["batch_size"], settings["seed"])
-    with checkpoints.alone(args.work):
+    with checkpoints.alone(args.work) if rank == 0 else nullcontext():
         key = run_key(settings, base["fingerprint"], rows)
-        checkpoints.remove_others(args.work, key)
+        if rank == 0:
+            checkpoints.remove_others(args.work, key)
         run = args.work / key
         trainer = make_trainer(args.base_model, tokenizer, rows, settings, run)
         with answers_only(trainer.args.device.type):
             checkpoints.fit(trainer, run)
+        model = whole_model(trainer, args.base_model, settings)
+        trainer.accelerator.end_training()
+        if rank:
+            return
         args.manifest.unlink(missing_ok=True)
         with files.whole_folder(args.output) as target:
-            save(trainer, args.base_model, tokenizer, target)
+            save(trainer, model, args.base_model, tokenizer, target)
             folder.carry_terms(args.base_model, target)
         folder.finish(
             args.output,
@@ -262,5 +414,19 @@ def main(argv: list[str] | None = None) -> None:
         shutil.rmtree(run)
 
 
+def program(argv: list[str] | None = None) -> None:
+    """`main`, where several processes say one thing once, and a training that was stopped has an exit status of its own."""
+    try:
+        main(argv)
+    except checkpoints.Stopped as stopped:
+        if checkpoints.place()[0] == 0:
+            print(f"error: {stopped}", file=sys.stderr, flush=True)
+        sys.exit(checkpoints.EXIT_STOPPED)
+    except cli.UserError:
+        if int(os.environ.get("LOCAL_RANK", 0)):  # the first process of this node says it
+            sys.exit(1)
+        raise
+
+
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(program)

@@ -12,6 +12,7 @@ results/benchmarks/udhr --settings '{...}' --work work/udhr-0 --output-folder re
 import argparse
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -128,7 +129,9 @@ def main(argv: list[str] | None = None) -> None:
     if todo:
         from tqdm import tqdm
 
+        start = time.monotonic()
         engine = Engine(args.model_folder, args.settings["batch_size"])
+        loaded = time.monotonic()
         names, tokens = list(todo), 0
         with tqdm(total=len(todo), desc=f"{args.model} {args.benchmark}", unit="item", file=sys.stderr) as progress:
             for index, answer in compute(engine, list(todo.values()), args.settings):
@@ -138,6 +141,8 @@ def main(argv: list[str] | None = None) -> None:
                 progress.update()
                 if tokens := tokens + answer.get("tokens", 0):
                     progress.set_postfix_str(f"{tokens / progress.format_dict['elapsed']:.0f} tokens/s", refresh=False)
+        # `make cost` reads this: what is neither is time in which the GPU was held and idle.
+        print(f"load {loaded - start:.1f} s, answer {time.monotonic() - loaded:.1f} s", file=sys.stderr)
 
     for language, rows in asked.items():
         files.write_jsonl(output[language], (record(row, key, answers) for row, key in zip(rows, keys[language], strict=True)))

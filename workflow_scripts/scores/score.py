@@ -1,180 +1,171 @@
-"""Score the predictions of one model for one language of one benchmark, beside its baselines.
+"""Score the answers of one model in several languages of one benchmark, beside its baselines; one file a language.
 
 By hand:
 
-    python -m workflow_scripts.scores.score --model lifted --benchmark-folder results/benchmarks/udhr --language deu_Latn
-        --predictions results/predictions/lifted/udhr/deu_Latn.jsonl
-        --baseline base=results/predictions/base/udhr/deu_Latn.jsonl
-        --settings '{"metrics": ["chrF++", "BLEU"], "resamples": 1000}' --output results/scores/lifted/udhr/deu_Latn.json
+    python -m workflow_scripts.scores.score --model lifted --benchmark-folder results/benchmarks/udhr --languages deu_Latn hin_Deva
+        --predictions-folder results/predictions/lifted/udhr --baseline base=results/predictions/base/udhr
+        --settings '{"metrics": ["chrF++", "BLEU"], "resamples": 1000}' --output-folder results/scores/lifted/udhr
+
+Each file carries a key of what its scores depend on: settings, answers and test sentences. A language whose key still holds is not
+scored again. Each finished language is written at once; with --work also there, where a run that was cut off finds it again when Snakemake
+has put the old outputs back. A language that cannot be scored stops no other.
+
+Settings: metrics, resamples of the bootstrap, significance (bootstrap or randomisation), and spm, which gives `path` and `sha256` of the
+SentencePiece models flores200 and flores101 that spBLEU needs. Others are passed over.
 """
 
 import argparse
-import re
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import traceback
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..common import cli, files, tables
 from ..common.cli import UserError
-from . import choice, translation
+from . import inputs, rows, translation
 
 SCHEMA = tables.SCHEMAS / "scores.schema.json"
-EMPTY: dict[str, Any] = {
-    "value": None, "low": None, "high": None, "n": None, "signature": "",
-    "baseline": "", "delta": None, "p_value": None, "reason": "",
-}  # fmt: skip
-
-AGAIN = "Delete the file and run the predictions again."
-
-Answers = dict[Any, str]  # by item
-Groups = dict[tuple[str, str], Answers | str]  # by direction and protocol: the answers, or the reason why there are none
+SCORE_VERSION = 1  # to be raised when the same answers get other numbers: then every language is scored again
+DEFAULTS: dict[str, Any] = {"metrics": ["chrF++"], "resamples": 1000, "significance": "bootstrap", "spm": {}}
 
 
-def read_predictions(path: Path) -> Groups:
-    """Answers by direction and protocol. An item answered twice is a `UserError`, and so is a file without a line."""
-    groups: Groups = {}
-    for row in files.read_jsonl(path):
-        key = (row["direction"], row["protocol"])
-        if row.get("reason"):
-            groups[key] = row["reason"]
-            continue
-        answers = groups.setdefault(key, {})
-        if isinstance(answers, str):
-            raise UserError(f"{path}: {' '.join(key)} has both a reason and answers. {AGAIN}")
-        if row["item"] in answers:
-            raise UserError(f"{path}: item {row['item']} of {' '.join(key)} is there twice. {AGAIN}")
-        answers[row["item"]] = row["answer"]
-    if not groups:
-        raise UserError(f"{path} has no line. {AGAIN}")
-    return groups
+@dataclass(frozen=True)
+class Shard:
+    """What one call scores, but for the languages."""
+
+    model: str
+    benchmark_folder: Path
+    predictions_folder: Path
+    baselines: dict[str, Path]
+    settings: dict[str, Any]
+    output_folder: Path
+    work: Path | None
+
+    def score(self, language: str) -> bool:
+        """Bring one language's file up to date; False if it was so already."""
+        name = f"{language}.jsonl"
+        others = {model: folder / name for model, folder in self.baselines.items()}
+        found = inputs.read(self.model, self.benchmark_folder, language, self.predictions_folder / name, others)
+        known = self.settings | {"spm": translation.models_at_hand(self.settings)}
+        key = found.key(SCORE_VERSION, known)
+        output = self.output_folder / f"{language}.json"
+        work = self.work / output.name if self.work else output
+        if key_of(output) == key:
+            return False
+        if key_of(work) == key:
+            with files.whole_file(output) as part:
+                shutil.copyfile(work, part)
+            return False
+        scores = rows.rows(found, self.settings)
+        for number, row in enumerate(scores, 1):
+            tables.check(row, SCHEMA, f"{output} score {number}")
+        for path in dict.fromkeys((work, output)):
+            files.write_json(path, {"key": key, "scores": scores})
+        return True
 
 
-def paired(key: tuple[str, str], answers: Answers, baselines: dict[str, Groups], benchmark: str) -> Iterator[tuple[str, Answers]]:
-    """The answers each baseline is compared by, named "<model>/<protocol>".
-
-    That is the baseline under the same protocol, and with worked examples (few-shot) where those predictions exist: without
-    them a base model cannot know what it is asked for. Raises `UserError` where one side lacks predictions or single items.
-    """
-    direction, protocol = key
-    for model, groups in baselines.items():
-        offered = {shots for (way, shots), found in groups.items() if way == direction and not isinstance(found, str)}
-        few_shot = sorted(shots for shots in offered if re.fullmatch(r"[1-9]\d*-shot", shots) and shots != protocol)
-        for shots in (protocol, *few_shot):
-            where = f"{benchmark} {direction}: the baseline {model}/{shots}"
-            others = groups.get((direction, shots), "no such predictions")
-            if isinstance(others, str):
-                raise UserError(f"{where} has nothing to compare with ({others}). {AGAIN}")
-            if odd := sorted(set(answers) ^ set(others), key=str):
-                raise UserError(f"{where} and the model did not answer the same items: item {odd[0]} is missing. {AGAIN}")
-            yield f"{model}/{shots}", others
-
-
-def references(folder: Path, language: str) -> dict[Any, str]:
-    """Test sentences of one language by item number."""
-    benchmark = files.read_json(folder / f"{language}.json")
-    return {item["item"]: item["text"] for item in benchmark["items"] if item["split"] == "devtest"}
-
-
-def score_translation(folder: Path, groups: Groups, baselines: dict[str, Groups], settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Rows for a benchmark of shape flores."""
-    resamples = settings["resamples"]
-    for key, answers in groups.items():
-        direction, protocol = key
-        here = {"direction": direction, "protocol": protocol}
-        if isinstance(answers, str):
-            yield from (here | {"metric": name, "reason": answers} for name in (*settings["metrics"], *translation.HEALTH))
-            continue
-        source, target = direction.split("-")
-        texts = {language: references(folder, language) for language in (source, target)}
-        for language, known in texts.items():
-            if lost := sorted(set(answers) - set(known)):
-                raise UserError(f"{folder.name} {direction}: item {lost[0]} is answered, but {language} has no such test sentence.")
-        items = sorted(answers)
-        hypotheses = [answers[item] for item in items]
-        wanted = [texts[target][item] for item in items]
-        metrics = translation.build(settings["metrics"], wanted, target)
-        rows = {}
-        for name, metric in metrics.items():
-            found = translation.estimate(metric, hypotheses, resamples)
-            rows[name] = here | vars(found) | {"metric": name, "n": len(items)}
-        pairs = list(paired(key, answers, baselines, folder.name))
-        for baseline, others in pairs:
-            tests = translation.compare(metrics, [others[item] for item in items], hypotheses, resamples)
-            for name, (delta, p_value) in tests.items():
-                yield rows[name] | {"baseline": baseline, "delta": delta, "p_value": p_value}
-        if not pairs:
-            yield from rows.values()
-        for name, (value, signature) in translation.health([texts[source][item] for item in items], hypotheses, wanted).items():
-            yield here | {"metric": name, "value": value, "n": len(items), "signature": signature}
-
-
-def score_choice(
-    benchmark: dict[str, Any], groups: Groups, baselines: dict[str, Groups], settings: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """Rows for a benchmark of shape belebele."""
-    questions = {item["item"]: item for item in benchmark["items"]}
-    for key, answers in groups.items():
-        direction, protocol = key
-        here = {"direction": direction, "protocol": protocol, "metric": "accuracy"}
-        if isinstance(answers, str):
-            yield here | {"reason": answers}
-            continue
-        if lost := sorted(set(answers) - set(questions)):
-            raise UserError(f"{benchmark['benchmark']} {direction}: item {lost[0]} is answered, but there is no such question.")
-        items = sorted(answers)
-        right = [answers[item] == questions[item]["correct_answer_num"] for item in items]
-        low, high = choice.wilson(sum(right), len(items))
-        row = here | {"value": 100 * sum(right) / len(items), "low": low, "high": high, "n": len(items)}
-        row["signature"] = choice.signature(protocol, settings["resamples"])
-        pairs = list(paired(key, answers, baselines, benchmark["benchmark"]))
-        for baseline, others in pairs:
-            base_right = [others[item] == questions[item]["correct_answer_num"] for item in items]
-            passages = [questions[item]["link"] for item in items]
-            delta, p_value = choice.compare(passages, base_right, right, settings["resamples"])
-            yield row | {"baseline": baseline, "delta": delta, "p_value": p_value}
-        if not pairs:
-            yield row
+def key_of(path: Path) -> str | None:
+    """The key of a file of scores; None if there is no such file, or it is broken."""
+    try:
+        return json.loads(path.read_bytes())["key"]
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def score(
     model: str, folder: Path, language: str, predictions: Path, baselines: dict[str, Path], settings: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """All rows of one model, benchmark and language, in the form of schemas/scores.schema.json."""
-    settings = {"resamples": 1000} | settings
-    translation.check_names(settings["metrics"])
-    benchmark = files.read_json(folder / f"{language}.json")
-    groups = read_predictions(predictions)
-    others = {name: read_predictions(path) for name, path in baselines.items()}
-    if benchmark["shape"] == "flores":
-        rows = score_translation(folder, groups, others, settings)
-    else:
-        rows = score_choice(benchmark, groups, others, settings)
-    names = {"model": model, "benchmark": benchmark["benchmark"], "version": benchmark["version"], "language": language}
-    return [names | EMPTY | row for row in rows]
+    return rows.rows(inputs.read(model, folder, language, predictions, baselines), checked(settings))
 
 
-def named_file(text: str) -> tuple[str, Path]:
-    """Read NAME=FILE."""
+def checked(settings: dict[str, Any]) -> dict[str, Any]:
+    settings = {name: settings.get(name, default) for name, default in DEFAULTS.items()}
+    translation.check_settings(settings)
+    return settings
+
+
+def score_all(shard: Shard, languages: list[str], workers: int) -> Iterator[tuple[str, bool | BaseException]]:
+    """Score each language, `workers` at a time: gives its name and whether it had to be scored, or its error, as each is ready."""
+    if min(workers, len(languages)) <= 1:
+        for language in languages:
+            try:
+                yield language, shard.score(language)
+            except Exception as error:
+                yield language, error
+        return
+    # New processes, not copies of this one: copies of a process with threads can hang.
+    with ProcessPoolExecutor(min(workers, len(languages)), mp_context=multiprocessing.get_context("spawn")) as pool:
+        jobs = {pool.submit(shard.score, language): language for language in languages}
+        for job in as_completed(jobs):
+            failure = job.exception()
+            yield jobs[job], job.result() if failure is None else failure
+
+
+def named_folder(text: str) -> tuple[str, Path]:
+    """Read NAME=FOLDER."""
     name, mark, path = text.partition("=")
     if not mark:
-        raise argparse.ArgumentTypeError(f"expected NAME=FILE, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected NAME=FOLDER, got {text!r}")
     return name, Path(path)
 
 
 def main(argv: list[str] | None = None) -> None:
+    from tqdm import tqdm
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--benchmark-folder", required=True, type=Path)
-    parser.add_argument("--language", required=True)
-    parser.add_argument("--predictions", required=True, type=Path)
-    parser.add_argument("--baseline", action="append", default=[], type=named_file, help="NAME=FILE of its predictions; repeatable")
+    parser.add_argument("--benchmark-folder", required=True, type=Path, help="holds <language>.json")
+    parser.add_argument("--languages", required=True, nargs="+", metavar="CODE")
+    parser.add_argument("--predictions-folder", required=True, type=Path, help="holds <language>.jsonl")
+    parser.add_argument("--baseline", action="append", default=[], type=named_folder, help="NAME=FOLDER of its predictions; repeatable")
     parser.add_argument("--settings", required=True, type=cli.json_object)
-    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--output-folder", required=True, type=Path)
+    parser.add_argument("--work", type=Path, help="scores of a run that was cut off; one folder a shard")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes; by default one a usable CPU")
     args = parser.parse_args(argv)
-    rows = score(args.model, args.benchmark_folder, args.language, args.predictions, dict(args.baseline), args.settings)
-    for number, row in enumerate(rows, 1):
-        tables.check(row, SCHEMA, f"{args.output} score {number}")
-    files.write_json(args.output, {"scores": rows})
+
+    shard = Shard(
+        args.model,
+        args.benchmark_folder,
+        args.predictions_folder,
+        dict(args.baseline),
+        checked(args.settings),
+        args.output_folder,
+        args.work,
+    )
+    languages = list(dict.fromkeys(args.languages))
+    errors: dict[str, BaseException] = {}
+    scored = 0
+    title = f"{args.model} {args.benchmark_folder.name}"
+    with tqdm(total=len(languages), desc=title, unit="language", file=sys.stderr, mininterval=0) as progress:
+        for language, found in score_all(shard, languages, args.workers):
+            if isinstance(found, BaseException):
+                errors[language] = found
+                if not isinstance(found, (UserError, OSError)):
+                    traceback.print_exception(found)
+            else:
+                scored += found
+            progress.set_postfix_str(language, refresh=False)
+            progress.update()
+    print(f"{title}: scored {scored}, reused {len(languages) - scored - len(errors)}, failed {len(errors)}", file=sys.stderr)
+    if errors:
+        first, *others = sorted(errors)
+        more = f" (and {len(others)} more: {', '.join(others)})" if others else ""
+        raise UserError(f"{first} could not be scored{more}: {errors[first]} The scores of the other languages are kept.")
+    if args.work:
+        for language in languages:
+            (args.work / f"{language}.json").unlink(missing_ok=True)
+        with suppress(OSError):  # another shard may be at work in the same folder
+            args.work.rmdir()
 
 
 if __name__ == "__main__":

@@ -1,43 +1,66 @@
-"""Scores of translations: chrF++ and BLEU by sacrebleu, and the health of the output (copies, empty answers, length).
+"""Scores of translations: which metrics there are, what each needs for a language, and the health of the output.
 
-Intervals and paired tests are sacrebleu's bootstrap (Koehn 2004), so every number equals what its command line prints for the
-same text: `sacrebleu -m chrf --chrf-word-order 2 --confidence` and `--paired-bs`.
+Scores, signatures, intervals and p values are sacrebleu's, to the last digit: `sacrebleu -m chrf --chrf-word-order 2 --confidence` and
+`--paired-bs` (or `--paired-ar`) print the same for the same text.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from sacrebleu.metrics import BLEU, CHRF
-from sacrebleu.metrics.base import Metric
-from sacrebleu.significance import PairedTest
+from sacrebleu.tokenizers.tokenizer_spm import TokenizerSPM
 
-from ..common import languages
+from ..common import files, languages
 from ..common.cli import UserError
 from ..common.text import folded
+from .metrics import Bleu, ChrfPlusPlus, StringMetric, Ter
+from .resampling import TRIALS, Sample, bootstrap, interval, paired_bootstrap, randomisation
 
+SPM = {"spBLEU": "flores200", "spBLEU-101": "flores101"}  # sacrebleu's names of the SentencePiece models
+METRICS = ("chrF++", "BLEU", *SPM, "TER")
 HEALTH = ("copy rate", "empty rate", "length ratio")
+SIGNIFICANCE = ("bootstrap", "randomisation")
 
 
-class ChrfPlusPlus(CHRF):
-    """chrF++ with scores of one type: sacrebleu 2.6.0 fails to average resamples where only some of them score exactly zero."""
-
-    def _compute_f_score(self, statistics: Any) -> Any:
-        score = super()._compute_f_score(statistics)
-        return np.float32(score) if isinstance(statistics, np.ndarray) else score
-
-
-def chrf_plus_plus(references: Sequence[str], _target_language: str) -> Metric:
-    """chrF++: character 6-grams and word 2-grams (Popović 2017), the FLORES authors' first metric."""
-    return ChrfPlusPlus(word_order=2, references=[references])
+def check_settings(settings: dict[str, Any]) -> None:
+    """Raise `UserError` for a metric or a test that is not known."""
+    if unknown := sorted(set(settings["metrics"]) - set(METRICS)):
+        raise UserError(f"unknown metric {', '.join(unknown)} in evaluate.metrics. Known metrics: {', '.join(METRICS)}.")
+    if settings["significance"] not in SIGNIFICANCE:
+        raise UserError(f"evaluate.significance is {settings['significance']!r}. Known tests: {', '.join(SIGNIFICANCE)}.")
 
 
-def bleu(references: Sequence[str], target_language: str) -> Metric:
+class SentencePiece(TokenizerSPM):
+    """sacrebleu's SentencePiece tokenizer with its model read from a given file: it would download it, from wherever it runs."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        from sentencepiece import SentencePieceProcessor
+
+        self.name, self.sp = name, SentencePieceProcessor(model_file=str(path))
+
+
+@lru_cache
+def sentence_piece(name: str, path: Path, sha256: str) -> SentencePiece:
+    """The tokenizer, loaded once; `UserError` where the file is not the one that was pinned."""
+    if (found := files.sha256_file(path)) != sha256:
+        raise UserError(
+            f"{path} has the SHA-256 {found}, but evaluate.spm.{name} pins {sha256}: spBLEU of another model is another metric. "
+            "Get the pinned file again, or pin the one you mean to use."
+        )
+    return SentencePiece(name, path)
+
+
+def models_at_hand(settings: dict[str, Any]) -> dict[str, str]:
+    """The pinned checksums of the SentencePiece models whose files are there, by name."""
+    return {name: model["sha256"] for name, model in settings["spm"].items() if Path(model["path"]).exists()}
+
+
+def bleu(target_language: str) -> StringMetric:
     """BLEU with the tokenizer that languages.tsv names for the target language; `UserError` where it cannot be loaded."""
     tokenizer = languages.get(target_language).bleu_tokenizer
     try:
-        return BLEU(tokenize=tokenizer, references=[references])
+        return Bleu(tokenizer)
     except Exception as error:  # sacrebleu raises RuntimeError, ImportError, KeyError or a network error here
         raise UserError(
             f"the BLEU tokenizer {tokenizer!r} of {target_language} cannot be loaded ({error}). Install or pre-stage what it "
@@ -45,55 +68,61 @@ def bleu(references: Sequence[str], target_language: str) -> Metric:
         ) from error
 
 
-METRICS: dict[str, Callable[[Sequence[str], str], Metric]] = {"chrF++": chrf_plus_plus, "BLEU": bleu}
+def sp_bleu(name: str, settings: dict[str, Any]) -> StringMetric | str:
+    """BLEU on pieces of a SentencePiece model of many languages (Goyal et al. 2022), or why it cannot be had."""
+    if name not in models_at_hand(settings):
+        return f"n/a: no SentencePiece model at hand (evaluate.spm.{name})"
+    model = settings["spm"][name]
+    return Bleu(sentence_piece(name, Path(model["path"]), model["sha256"]))
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A corpus score (0 to 100) with its 95 % interval and sacrebleu's signature."""
-
-    value: float
-    low: float
-    high: float
-    signature: str
+def ter(target_language: str) -> StringMetric | str:
+    """TER on words, in Chinese on characters; no other writing without spaces is known to sacrebleu's tokenizer for TER."""
+    tokenizer = languages.get(target_language).bleu_tokenizer
+    if tokenizer == "char":
+        return "n/a: TER counts words, and this language is written without spaces between them"
+    return Ter(normalized=True, asian_support=True) if tokenizer == "zh" else Ter()
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Raise `UserError` for a metric that is not known."""
-    if unknown := sorted(set(names) - set(METRICS)):
-        raise UserError(f"unknown metric {', '.join(unknown)} in evaluate.metrics. Known metrics: {', '.join(METRICS)}.")
+def build(name: str, target_language: str, settings: dict[str, Any]) -> StringMetric | str:
+    """A metric for a target language, or the reason why there is none."""
+    if name in SPM:
+        return sp_bleu(SPM[name], settings)
+    return {"chrF++": lambda _: ChrfPlusPlus(), "BLEU": bleu, "TER": ter}[name](target_language)
 
 
-def build(names: Sequence[str], references: Sequence[str], target_language: str) -> dict[str, Metric]:
-    """The metrics asked for, with the references already counted."""
-    return {name: METRICS[name](references, target_language) for name in names}
+class Board:
+    """Systems that translated the same sentences, under one metric: everything is counted and resampled once."""
 
+    def __init__(self, metric: StringMetric, references: Sequence[str], systems: dict[Any, list[str]], settings: dict[str, Any]) -> None:
+        self.metric, self.resamples, self.significance = metric, settings["resamples"], settings["significance"]
+        self.samples = {
+            name: Sample(counts, metric.score(counts), metric.scores(bootstrap(counts, self.resamples)))
+            for name, counts in zip(systems, metric.statistics(references, list(systems.values())), strict=True)
+        }
 
-def estimate(metric: Metric, hypotheses: Sequence[str], resamples: int) -> Estimate:
-    """Corpus score, and sacrebleu's interval: bootstrap mean ± half the width of the middle 95 %, kept inside 0 to 100."""
-    score = metric.corpus_score(hypotheses, None, n_bootstrap=resamples)
-    low, high = (min(100.0, max(0.0, float(score._mean) + sign * float(score._ci))) for sign in (-1, 1))
-    return Estimate(float(score.score), float(low), float(high), metric.get_signature().format())
+    def estimate(self, system: Any) -> dict[str, Any]:
+        """Corpus score with sacrebleu's interval: bootstrap mean ± half the width of the middle 95 %, inside 0 to 100 (TER has no top)."""
+        sample = self.samples[system]
+        mean, half = interval(sample.resampled)
+        top = float("inf") if isinstance(self.metric, Ter) else 100.0
+        low, high = (min(top, max(0.0, end)) for end in (mean - half, mean + half))
+        return {"value": sample.value, "low": low, "high": high, "signature": self.metric.signature(self.resamples)}
 
+    def compare(self, system: Any, baseline: Any) -> dict[str, Any]:
+        """Difference to the baseline, p value of sacrebleu's test, and the signature that names the test.
 
-def compare(
-    metrics: Mapping[str, Metric], baseline: Sequence[str], hypotheses: Sequence[str], resamples: int
-) -> dict[str, tuple[float, float]]:
-    """Difference to the baseline and p value of sacrebleu's paired bootstrap, for each metric.
-
-    The p value is the one sacrebleu prints. It is one-sided in effect: under the null hypothesis a tenth of the tests fall
-    below 0.05, so whoever asks "better or worse?" doubles it (the report does). One exception: where the two scores are
-    equal, sacrebleu prints its smallest p value, and here it is 1.
-
-    Memory: about 100 bytes for each item and resample (1,000 resamples of 1,012 sentences: 0.1 GB).
-    """
-    results: Any = PairedTest([("baseline", baseline), ("system", hypotheses)], metrics, None, "bs", n_samples=resamples)()[1]
-    found = {}
-    # sacrebleu names its result columns itself ("chrF2++"), after the column of system names, in the order of `metrics`.
-    for name, (base, system) in zip(metrics, list(results.values())[1:], strict=True):
-        delta = float(system.score - base.score)
-        found[name] = (delta, float(system.p_value) if delta else 1.0)
-    return found
+        The bootstrap's p value is the one sacrebleu prints. It is one-sided in effect: under the null hypothesis a tenth of the tests
+        fall below 0.05, so whoever asks "better or worse?" doubles it (the report does); randomisation needs no doubling. One
+        exception: where the two scores are equal, sacrebleu prints its smallest p value, and here it is 1.
+        """
+        sample, other = self.samples[system], self.samples[baseline]
+        delta = sample.value - other.value
+        if self.significance == "bootstrap":
+            p_value, signature = paired_bootstrap(sample, other), self.metric.signature(self.resamples)
+        else:
+            p_value, signature = randomisation(self.metric.scores, sample, other), self.metric.signature(self.resamples, TRIALS)
+        return {"delta": delta, "p_value": p_value if delta else 1.0, "signature": signature}
 
 
 def health(sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, tuple[float, str]]:

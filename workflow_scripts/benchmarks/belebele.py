@@ -1,0 +1,39 @@
+"""BELEBELE: four-choice questions on passages, in the fields of its official JSON lines.
+
+An item is known by its passage's link and its question number, never by its line: the order of lines differs between languages. Texts
+are kept as they are published, quotation marks of an export included, since that is what other harnesses ask.
+"""
+
+from collections.abc import Sequence
+
+from ..common.cli import UserError
+from .material import ANEW, Found, Items, Material, Row, Text, find
+
+FIELDS = ("link", "flores_passage", "question", "mc_answer1", "mc_answer2", "mc_answer3", "mc_answer4")
+
+
+def belebele(material: Material, row: Row, wanted: Sequence[str]) -> Found:
+    """The official `<code>.jsonl`, from the archive, its folder or the hub, or the hub's Parquet."""
+    texts = find(material, row, wanted)
+    for language in wanted:
+        text = texts.get(("devtest", language))
+        yield language, _items(text, row) if text else f"not in {row['benchmark']}"
+
+
+def _items(text: Text, row: Row) -> Items:
+    items = {}
+    for number, entry in enumerate(text.rows(), 1):
+        try:
+            item = {field: entry[field].strip() for field in FIELDS}
+            item |= {"question_number": int(entry["question_number"]), "correct_answer_num": str(int(entry["correct_answer_num"]))}
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise UserError(f"{text.name}: line {number} is not a BELEBELE item ({error!r}). {ANEW}") from error
+        if item["correct_answer_num"] not in ("1", "2", "3", "4"):
+            raise UserError(f"{text.name}: line {number} has the answer {item['correct_answer_num']}; it must be 1 to 4. {ANEW}")
+        item["item"] = f"{item['link']}#{item['question_number']}"
+        if item["item"] in items:
+            raise UserError(f"{text.name}: {item['item']} is there twice. {ANEW}")
+        items[item["item"]] = item
+    if row["test_items"] and len(items) != int(row["test_items"]):
+        raise UserError(f"{text.name} has {len(items)} questions, but {row['benchmark']} has {row['test_items']}. {ANEW}")
+    return [items[key] for key in sorted(items)]

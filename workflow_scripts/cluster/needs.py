@@ -1,0 +1,152 @@
+"""What a job needs: GPUs, memory, minutes and disk, from the size of the model, the number of tokens and the attempt.
+
+The formulas are the usual first-order ones: training costs 6 operations for each parameter and token, reading a prompt 2 (Kaplan et al.
+2020, section 2.1); a step of writing an answer reads all weights once. They are estimates for asking a cluster, not measurements; `make
+cost` shows them beside what was used.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from ..common import config as settings
+from ..common import tables
+from ..common.cli import UserError
+from .description import Cluster
+
+Config = dict[str, Any]
+
+# Bytes a parameter: weights, gradients and two moments of AdamW in float32; or frozen bfloat16 weights and a small adapter.
+STATE_BYTES = {"full": 16.0, "lora": 2.2}
+ACTIVATIONS_GB = 8  # of one GPU, kept free of weights and states
+ROW_TOKENS = 200  # mean length of a training row; shorter where max_length is
+TEXT_TOKENS = 60  # mean length of a sentence of a test set, source or reference
+READING_TOKENS = 400  # mean length of a reading question with its passage
+STEP_SECONDS = 0.02  # least time of one decoding step, whatever the model's size
+START_MINUTES = 10  # start, load, save
+SAFETY = 1.5  # a job asks for so many times its estimate
+CHECKPOINTS = 3  # two are kept while the next one is written
+SHARD_LANGUAGES = 32  # most languages of one shard: bookkeeping grows with its inputs and outputs
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one job asks for. `gpus` in total over `nodes`; `minutes` as asked for; `expected` before safety and limits."""
+
+    minutes: int
+    mem_mb: int
+    gpus: int = 0
+    nodes: int = 1
+    disk_mb: int = 0
+    expected: float = 0.0
+
+
+def parameters(config: Config, model: str) -> int:
+    """Parameters of a model, as its given ancestor's config entry says. A trimmed model counts as large as its base."""
+    while "base" in config["models"][model]:
+        model = config["models"][model]["base"]
+    return config["models"][model]["parameters"]
+
+
+def grown(value: float, attempt: int) -> int:
+    """Half as much again for each further attempt."""
+    return math.ceil(value * (1 + 0.5 * (attempt - 1)))
+
+
+def given(config: Config, model: str, attempt: int) -> Need:
+    """Fetching or converting a model: it is held twice while it is converted."""
+    megabytes = parameters(config, model) * 4 / 1e6
+    return Need(minutes=60 * attempt, mem_mb=grown(2 * megabytes + 2000, attempt), disk_mb=math.ceil(2 * megabytes))
+
+
+def training(config: Config, cluster: Cluster, model: str, attempt: int) -> Need:
+    """One training: as many GPUs as its memory needs, doubled while it would last longer than `training_hours`.
+
+    Raises `UserError` where the cluster's description does not hold it.
+    """
+    entry = config["models"][model]
+    sft, size = entry["sft"], parameters(config, model)
+    state_gb = size * STATE_BYTES[sft["method"]] * 1.1 / 1e9
+    room_gb = 0.9 * cluster["gpu"]["memory_gb"] - ACTIVATIONS_GB
+    rows = sft["batch_size"] * sft["gradient_accumulation"]
+    most = min(cluster["gpus_per_node"] * cluster["max_nodes"], rows & -rows)  # the largest power of two that divides the rows of a step
+    tokens = config["mixtures"][entry["mixture"]]["examples"] * min(ROW_TOKENS, sft["max_length"]) * sft["epochs"]
+    gpu_hours = 6 * size * tokens / (cluster["gpu"]["tflops"] * 1e12 * cluster["gpu"]["utilisation"]) / 3600
+    gpus = 1
+    while state_gb / gpus > room_gb or (gpu_hours / gpus > cluster["training_hours"] and 2 * gpus <= most):
+        gpus *= 2
+    if gpus > most:
+        raise UserError(
+            f"models.{model}: training needs about {state_gb:.0f} GB on GPUs, but {most} of {cluster['gpu']['memory_gb']} GB are the most "
+            f"that can share it ({cluster['max_nodes']} nodes of {cluster['gpus_per_node']} in profiles/slurm/cluster.yaml; {rows} rows a "
+            "step, batch_size x gradient_accumulation, must divide by their number). Use method: lora, larger steps, or more GPUs."
+        )
+    nodes = math.ceil(gpus / cluster["gpus_per_node"])
+    if gpus % nodes:
+        nodes = next(count for count in range(nodes, gpus + 1) if gpus % count == 0)
+    minutes = START_MINUTES + 60 * gpu_hours / gpus
+    checkpoint_mb = size * (12.0 if sft["method"] == "full" else 0.3) / 1e6
+    return Need(
+        minutes=min(cluster["max_minutes"], grown(30 + SAFETY * minutes, attempt)),
+        mem_mb=grown((size * (STATE_BYTES["full"] if sft["method"] == "full" else 4) / 1e6 + 5000) / nodes, attempt),
+        gpus=gpus,
+        nodes=nodes,
+        disk_mb=math.ceil(size * 4 / 1e6 + CHECKPOINTS * checkpoint_mb),
+        expected=minutes,
+    )
+
+
+def answer_minutes(config: Config, cluster: Cluster, model: str, benchmark: str) -> float:
+    """GPU minutes to answer one language of a benchmark."""
+    gpu, size = cluster["gpu"], parameters(config, model)
+    asked, row = config["evaluate"]["benchmarks"][benchmark], tables.row("benchmarks", benchmark)
+    items = min(int(row["test_items"] or 100), asked.get("limit", math.inf))
+    if row["shape"] == "flores":
+        ways = len(asked["directions"])
+        read = sum(2 * TEXT_TOKENS * (shots + 1) for shots in asked["shots"]) * ways * items
+        written = len(asked["shots"]) * ways * items * asked["max_new_tokens"] / 2
+    else:
+        read, written = READING_TOKENS * items, 0
+    batch = config["evaluate"]["batch_size"]
+    step = max(STEP_SECONDS, 2 * size / (gpu["bandwidth_gb_s"] * 1e9)) / batch
+    return (read * 2 * size / (gpu["tflops"] * 1e12 * gpu["utilisation"]) + written * step) / 60
+
+
+def shards(config: Config, cluster: Cluster, benchmark: str) -> int:
+    """Into how many jobs the languages of a benchmark are dealt: `evaluate.shards`, else enough that the largest model takes about
+    `evaluate.shard_minutes` for each, rounded up to a power of two so that one more language seldom deals them anew.
+    """
+    evaluate, languages = config["evaluate"], len(config["languages"])
+    if "shards" in evaluate:
+        return evaluate["shards"]
+    minutes = max((answer_minutes(config, cluster, model, benchmark) for model in evaluate["models"]), default=0)
+    wanted = max(languages * minutes / evaluate["shard_minutes"], languages / SHARD_LANGUAGES, 1)
+    return 2 ** math.ceil(math.log2(wanted))
+
+
+def answering(config: Config, cluster: Cluster, model: str, benchmark: str, languages: int, attempt: int) -> Need:
+    """One shard: a model on one GPU and the languages it answers in. Raises `UserError` for a model that one GPU cannot hold."""
+    size = parameters(config, model)
+    if 2.4 * size / 1e9 > cluster["gpu"]["memory_gb"]:
+        raise UserError(
+            f"models.{model}: answering needs about {2.4 * size / 1e9:.0f} GB on one GPU, but gpu.memory_gb is "
+            f"{cluster['gpu']['memory_gb']} in profiles/slurm/cluster.yaml. Use a smaller model or larger GPUs."
+        )
+    minutes = START_MINUTES + languages * answer_minutes(config, cluster, model, benchmark)
+    return Need(
+        minutes=min(cluster["max_minutes"], grown(30 + SAFETY * minutes, attempt)),
+        mem_mb=grown(size * 4 / 1e6 + 2000, attempt),
+        gpus=1,
+        disk_mb=20 * languages,
+        expected=minutes,
+    )
+
+
+def check(config: Config, cluster: Cluster) -> None:
+    """Raise `UserError` for the first model that the cluster cannot hold, before a job is planned."""
+    for model, entry in config["models"].items():
+        if settings.kind(entry) == "trained":
+            training(config, cluster, model, 1)
+    for model in config["evaluate"]["models"]:
+        for benchmark in config["evaluate"]["benchmarks"]:
+            answering(config, cluster, model, benchmark, 1, 1)

@@ -1,0 +1,118 @@
+"""What the scores of one language are made of, read and checked; and the key of all that."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sacrebleu
+
+from ..common import files, languages
+from ..common.cli import UserError
+
+AGAIN = "Delete the file and run the predictions again."
+
+Answers = dict[Any, str]  # by item
+Groups = dict[tuple[str, str], Answers | str]  # by direction and protocol: the answers, or the reason why there are none
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One language of one benchmark, as one model and its baselines answered it."""
+
+    model: str
+    benchmark: dict[str, Any]  # benchmark, version and shape
+    language: str
+    groups: Groups
+    baselines: dict[str, Groups]
+    texts: dict[str, dict[Any, str]] = field(default_factory=dict)  # shape flores: test sentences by language and item
+    questions: dict[Any, tuple[str, str]] = field(default_factory=dict)  # shape belebele: passage and right answer by item
+
+    def key(self, version: int, settings: dict[str, Any]) -> str:
+        """SHA-256 of everything the scores depend on; `settings` name files by their content."""
+
+        def plain(groups: Groups) -> list[Any]:
+            return [[*key, found] for key, found in groups.items()]
+
+        return files.sha256_json(
+            {
+                "version": [version, sacrebleu.__version__],
+                "settings": settings,
+                "tokenizers": {language: languages.get(language).bleu_tokenizer for language in self.texts},
+                "of": [self.model, self.benchmark, self.language],
+                "answers": plain(self.groups),
+                "baselines": {name: plain(groups) for name, groups in self.baselines.items()},
+                "texts": self.texts,
+                "questions": self.questions,
+            }
+        )
+
+
+def read(model: str, folder: Path, language: str, predictions: Path, baselines: dict[str, Path]) -> Inputs:
+    """Read one language; `UserError` where answers are not of this benchmark."""
+    benchmark = files.read_json(folder / f"{language}.json")
+    about = {name: benchmark[name] for name in ("benchmark", "version", "shape")}
+    groups = read_predictions(predictions)
+    others = {name: read_predictions(path) for name, path in baselines.items()}
+    if benchmark["shape"] == "flores":
+        texts: dict[str, dict[Any, str]] = {}
+        for (direction, _), answers in groups.items():
+            for side in direction.split("-") if not isinstance(answers, str) else ():
+                texts[side] = texts.get(side) or references(folder, side)
+                check_items(answers, texts[side], f"{folder.name} {direction}", f"{side} has no such test sentence")
+        return Inputs(model, about, language, groups, others, texts=texts)
+    questions = {item["item"]: (item["link"], item["correct_answer_num"]) for item in benchmark["items"]}
+    for (direction, _), answers in groups.items():
+        check_items(answers, questions, f"{about['benchmark']} {direction}", "there is no such question")
+    return Inputs(model, about, language, groups, others, questions=questions)
+
+
+def read_predictions(path: Path) -> Groups:
+    """Answers by direction and protocol. An item answered twice is a `UserError`, and so is a file without a line."""
+    groups: Groups = {}
+    for row in files.read_jsonl(path):
+        key = (row["direction"], row["protocol"])
+        if row.get("reason"):
+            groups[key] = row["reason"]
+            continue
+        answers = groups.setdefault(key, {})
+        if isinstance(answers, str):
+            raise UserError(f"{path}: {' '.join(key)} has both a reason and answers. {AGAIN}")
+        if row["item"] in answers:
+            raise UserError(f"{path}: item {row['item']} of {' '.join(key)} is there twice. {AGAIN}")
+        answers[row["item"]] = row["answer"]
+    if not groups:
+        raise UserError(f"{path} has no line. {AGAIN}")
+    return groups
+
+
+def references(folder: Path, language: str) -> dict[Any, str]:
+    """Test sentences of one language by item number."""
+    benchmark = files.read_json(folder / f"{language}.json")
+    return {item["item"]: item["text"] for item in benchmark["items"] if item["split"] == "devtest"}
+
+
+def check_items(answers: Answers | str, known: dict[Any, Any], where: str, lack: str) -> None:
+    if not isinstance(answers, str) and (lost := sorted(set(answers) - set(known))):
+        raise UserError(f"{where}: item {lost[0]} is answered, but {lack}.")
+
+
+def paired(key: tuple[str, str], answers: Answers, baselines: dict[str, Groups], benchmark: str) -> Iterator[tuple[str, Answers]]:
+    """The answers each baseline is compared by, named "<model>/<protocol>".
+
+    That is the baseline under the same protocol, and with worked examples (few-shot) where those predictions exist: without
+    them a base model cannot know what it is asked for. Raises `UserError` where one side lacks predictions or single items.
+    """
+    direction, protocol = key
+    for model, groups in baselines.items():
+        offered = {shots for (way, shots), found in groups.items() if way == direction and not isinstance(found, str)}
+        few_shot = sorted(shots for shots in offered if re.fullmatch(r"[1-9]\d*-shot", shots) and shots != protocol)
+        for shots in (protocol, *few_shot):
+            where = f"{benchmark} {direction}: the baseline {model}/{shots}"
+            others = groups.get((direction, shots), "no such predictions")
+            if isinstance(others, str):
+                raise UserError(f"{where} has nothing to compare with ({others}). {AGAIN}")
+            if odd := sorted(set(answers) ^ set(others), key=str):
+                raise UserError(f"{where} and the model did not answer the same items: item {odd[0]} is missing. {AGAIN}")
+            yield f"{model}/{shots}", others

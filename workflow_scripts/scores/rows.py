@@ -1,0 +1,92 @@
+"""Rows of scores.csv for one language: each metric of each direction and protocol, once for each baseline."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from . import choice, translation
+from .inputs import Answers, Inputs, paired
+
+EMPTY: dict[str, Any] = {
+    "value": None, "low": None, "high": None, "n": None, "signature": "",
+    "baseline": "", "delta": None, "p_value": None, "reason": "",
+}  # fmt: skip
+
+Row = dict[str, Any]
+
+
+def rows(inputs: Inputs, settings: dict[str, Any]) -> list[Row]:
+    """All rows, in the form of schemas/scores.schema.json."""
+    names = {"model": inputs.model, "language": inputs.language}
+    names |= {name: inputs.benchmark[name] for name in ("benchmark", "version")}
+    found = of_translation(inputs, settings) if inputs.benchmark["shape"] == "flores" else of_choice(inputs, settings)
+    return [names | EMPTY | row for row in found]
+
+
+def of_translation(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
+    """Rows for a benchmark of shape flores."""
+    boards: dict[tuple[Any, ...], dict[str, translation.Board | str]] = {}
+    for key, answers in inputs.groups.items():
+        direction, protocol = key
+        here = {"direction": direction, "protocol": protocol}
+        if isinstance(answers, str):
+            yield from (here | {"metric": name, "reason": answers} for name in (*settings["metrics"], *translation.HEALTH))
+            continue
+        source, target = direction.split("-")
+        items = sorted(answers)
+        wanted = [inputs.texts[target][item] for item in items]
+        if (direction, *items) not in boards:
+            boards[direction, *items] = make_boards(inputs, direction, items, wanted, settings)
+        baselines = [name for name, _ in paired(key, answers, inputs.baselines, inputs.benchmark["benchmark"])]
+        for name, board in boards[direction, *items].items():
+            row = here | {"metric": name, "n": len(items)}
+            if isinstance(board, str):
+                yield here | {"metric": name, "reason": board}
+                continue
+            row |= board.estimate(protocol)
+            yield from (row | {"baseline": baseline} | board.compare(protocol, baseline) for baseline in baselines)
+            if not baselines:
+                yield row
+        hypotheses = [answers[item] for item in items]
+        for name, (value, signature) in translation.health([inputs.texts[source][item] for item in items], hypotheses, wanted).items():
+            yield here | {"metric": name, "value": value, "n": len(items), "signature": signature}
+
+
+def make_boards(
+    inputs: Inputs, direction: str, items: list[Any], references: list[str], settings: dict[str, Any]
+) -> dict[str, translation.Board | str]:
+    """For each metric, all systems that answered the same items: the model by its protocols, the baselines as `paired` names them."""
+    systems: dict[str, Answers] = {}
+    for key, answers in inputs.groups.items():
+        if key[0] == direction and not isinstance(answers, str) and sorted(answers) == items:
+            systems[key[1]] = answers
+            systems |= paired(key, answers, inputs.baselines, inputs.benchmark["benchmark"])
+    texts = {name: [answers[item] for item in items] for name, answers in systems.items()}
+    found: dict[str, translation.Board | str] = {}
+    for name in settings["metrics"]:
+        metric = translation.build(name, direction.split("-")[1], settings)
+        found[name] = metric if isinstance(metric, str) else translation.Board(metric, references, texts, settings)
+    return found
+
+
+def of_choice(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
+    """Rows for a benchmark of shape belebele."""
+    resamples = settings["resamples"]
+    for key, answers in inputs.groups.items():
+        direction, protocol = key
+        here = {"direction": direction, "protocol": protocol, "metric": "accuracy"}
+        if isinstance(answers, str):
+            yield here | {"reason": answers}
+            continue
+        items = sorted(answers)
+        passages, solutions = zip(*(inputs.questions[item] for item in items), strict=True)
+        right = [answers[item] == solution for item, solution in zip(items, solutions, strict=True)]
+        low, high = choice.wilson(sum(right), len(items))
+        row = here | {"value": 100 * sum(right) / len(items), "low": low, "high": high, "n": len(items)}
+        row["signature"] = choice.signature(protocol, resamples)
+        pairs = list(paired(key, answers, inputs.baselines, inputs.benchmark["benchmark"]))
+        for baseline, others in pairs:
+            base_right = [others[item] == solution for item, solution in zip(items, solutions, strict=True)]
+            delta, p_value = choice.compare(passages, base_right, right, resamples)
+            yield row | {"baseline": baseline, "delta": delta, "p_value": p_value}
+        if not pairs:
+            yield row
