@@ -170,6 +170,8 @@ def compare(rows: Sequence[dict[str, Any]], texts: Sequence[list[str]], args: ar
             one, row = by_metric[metric if metric in by_metric else "BLEU"], by_name[metric, (baselines or [""])[0]]
             same("score", f"{row['value']:.14f}" == f"{one['score']:.14f}")
             same("signature", row["signature"] == one["signature"])
+            if "confidence_mean" not in one:  # sacrebleu prints no interval around zero
+                continue
             mean, half = one["confidence_mean"], one["confidence_var"]
             top = 100.0 if metric != "TER" else float("inf")
             for end, expected in (("low", max(0.0, mean - half)), ("high", min(top, mean + half))):
@@ -209,7 +211,7 @@ def compare_language(code: str, output: Path, args: argparse.Namespace, totals: 
 
 def named_file(text: str) -> tuple[str, Path]:
     name, _, path = text.partition("=")
-    return name, Path(path)
+    return name, Path(path).resolve()
 
 
 def main() -> None:
@@ -233,6 +235,7 @@ def main() -> None:
         if args.flores:
             args.data = Path(scratch)
             codes = make(args.flores, codes, args.data, args.lines)
+        args.data = args.data.resolve()  # the step runs in the project's folder
         codes = codes or sorted(path.stem for path in (args.data / f"predictions/{args.model}/{args.benchmark}").glob("*.jsonl"))
         outputs = {workers: Path(scratch) / f"scores-{workers}" for workers in args.workers}
         clocks = {workers: ours(args, codes, workers, output) for workers, output in outputs.items()}

@@ -19,6 +19,7 @@ for benchmark, shard, shard_languages in SHARDS:
                 benchmark=benchmark,
                 language=dict.fromkeys([*shard_languages, *config["pivots"]]),
             ),
+            spm=[path for model in config["evaluate"].get("spm", {}).values() if os.path.exists(path := os.path.expanduser(model["path"]))],
             code=code.sources("scores.score"),
         output:
             [update(f"results/scores/{{model}}/{benchmark}/{language}.json") for language in shard_languages],
@@ -33,7 +34,9 @@ for benchmark, shard, shard_languages in SHARDS:
             mem_mb=lambda wildcards, attempt: 3000 * attempt,
         params:
             languages=shard_languages,
-            settings=constant(as_json({key: config["evaluate"][key] for key in ("metrics", "resamples")} | {"pivots": config["pivots"]})),
+            settings=constant(
+                as_json({key: config["evaluate"][key] for key in ("metrics", "resamples", "spm") if key in config["evaluate"]})
+            ),
             baseline=baseline_argument(benchmark),
             tokenizers=constant(as_json({code: LANGUAGES[code].bleu_tokenizer for code in [*shard_languages, *config["pivots"]]})),
             benchmark=lambda wildcards, input: os.path.dirname(input.benchmark[0]),

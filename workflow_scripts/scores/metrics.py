@@ -144,7 +144,8 @@ class Ter(StringMetric):
         super().__init__(TER(**options))
 
     def statistics(self, references: Texts, systems: Sequence[Texts]) -> list[Table]:
-        wanted = self.words(references)
+        # By sacrebleu, since it tokenizes references twice, and its tokenizer may find more to do the second time.
+        wanted = [known["ref_words"][0] for known in self.metric._cache_references([references])]
         sizes = [len(words) for words in wanted]
         return [np.array([list(map(edits.edits, self.words(texts), wanted)), sizes], dtype=np.int64).T for texts in systems]
 

@@ -6,20 +6,15 @@ from typing import Any
 from . import choice, translation
 from .inputs import Answers, Inputs, paired
 
-EMPTY: dict[str, Any] = {
-    "value": None, "low": None, "high": None, "n": None, "signature": "",
-    "baseline": "", "delta": None, "p_value": None, "reason": "",
-}  # fmt: skip
-
 Row = dict[str, Any]
 
 
 def rows(inputs: Inputs, settings: dict[str, Any]) -> list[Row]:
-    """All rows, in the form of schemas/scores.schema.json."""
+    """All rows, with the columns of schemas/scores.schema.json that are not empty."""
     names = {"model": inputs.model, "language": inputs.language}
     names |= {name: inputs.benchmark[name] for name in ("benchmark", "version")}
     found = of_translation(inputs, settings) if inputs.benchmark["shape"] == "flores" else of_choice(inputs, settings)
-    return [names | EMPTY | row for row in found]
+    return [names | row for row in found]
 
 
 def of_translation(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:

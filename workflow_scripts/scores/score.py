@@ -34,6 +34,10 @@ from . import inputs, rows, translation
 
 SCHEMA = tables.SCHEMAS / "scores.schema.json"
 SCORE_VERSION = 1  # to be raised when the same answers get other numbers: then every language is scored again
+EMPTY: dict[str, Any] = {
+    "value": None, "low": None, "high": None, "n": None, "signature": "",
+    "baseline": "", "delta": None, "p_value": None, "reason": "",
+}  # fmt: skip
 DEFAULTS: dict[str, Any] = {"metrics": ["chrF++"], "resamples": 1000, "significance": "bootstrap", "spm": {}}
 
 
@@ -64,7 +68,7 @@ class Shard:
             with files.whole_file(output) as part:
                 shutil.copyfile(work, part)
             return False
-        scores = rows.rows(found, self.settings)
+        scores = [EMPTY | row for row in rows.rows(found, self.settings)]
         for number, row in enumerate(scores, 1):
             tables.check(row, SCHEMA, f"{output} score {number}")
         for path in dict.fromkeys((work, output)):
@@ -84,7 +88,8 @@ def score(
     model: str, folder: Path, language: str, predictions: Path, baselines: dict[str, Path], settings: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """All rows of one model, benchmark and language, in the form of schemas/scores.schema.json."""
-    return rows.rows(inputs.read(model, folder, language, predictions, baselines), checked(settings))
+    found = inputs.read(model, folder, language, predictions, baselines)
+    return [EMPTY | row for row in rows.rows(found, checked(settings))]
 
 
 def checked(settings: dict[str, Any]) -> dict[str, Any]:

@@ -128,7 +128,7 @@ class Board:
 def health(sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, tuple[float, str]]:
     """Value and signature of each health measure: rates in percent of items, length per reference character."""
     share = 100 / len(hypotheses)
-    copies = sum(bool(folded(answer)) and folded(answer) == folded(source) for source, answer in zip(sources, hypotheses, strict=True))
+    copies = sum((text := folded(answer)) != "" and text == folded(source) for source, answer in zip(sources, hypotheses, strict=True))
     empty = sum(not answer.strip() for answer in hypotheses)
     length = sum(map(len, hypotheses)) / sum(map(len, references))
     return {
