@@ -34,10 +34,11 @@ lint: setup
 unit: setup
 	$(BIN)/pytest -m "not rehearsal and not slurm"
 
-rehearsal: setup  ## every rule, the real model, tiny input
-	$(BIN)/pytest -m "rehearsal and not slurm"
+rehearsal: setup  ## every rule, the real model, tiny input; and again on Slurm, where its programs are there
+	$(BIN)/pytest -m "rehearsal or slurm"
 
 slurm-test: setup  ## a real Slurm cluster on this machine, and the workflow on it; as root on Debian or Ubuntu
+	$(BIN)/python -m tests.slurm_cluster install
 	$(BIN)/pytest -m slurm
 
 status:  ## what a run is doing, one line a language

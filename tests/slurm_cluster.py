@@ -104,6 +104,11 @@ def available() -> str:
     return ""
 
 
+def skip_reason() -> str:
+    """Why tests do without a cluster; "" if they need not. They install nothing by themselves."""
+    return available() or (f"not installed: {' '.join(missing())}; `make slurm-test` does it" if missing() else "")
+
+
 def install() -> None:
     """Install what is missing with apt-get, without starting any service of the system. Raises `UserError` if that fails."""
     packages = missing()
@@ -373,6 +378,7 @@ def _free_ports(count: int) -> list[int]:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("install", help="Debian's packages that are missing")
     for command in ("start", "stop", "kill-node", "revive-node"):
         commands.add_parser(command).add_argument("folder", type=Path)
     for command in ("kill-node", "revive-node"):
@@ -383,8 +389,10 @@ def main(argv: list[str] | None = None) -> None:
     start.add_argument("--extra", action="append", default=[], metavar="LINE", help="for slurm.conf; may be repeated")
     start.add_argument("--no-accounting", dest="accounting", action="store_false", help="starts sooner, has no sacct")
     arguments = vars(parser.parse_args(argv))
-    command, folder = arguments.pop("command"), arguments.pop("folder")
-    if command == "start":
+    command, folder = arguments.pop("command"), arguments.pop("folder", Path())
+    if command == "install":
+        install()
+    elif command == "start":
         cluster = Cluster.start(folder, **arguments)
         print(f"export SLURM_CONF={cluster.conf}\nexport PATH={cluster.folder / 'bin'}:$PATH")
     else:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests import slurm_cluster
-from tests.slurm_cluster import Cluster, available, wait_until
+from tests.slurm_cluster import Cluster, available, skip_reason, wait_until
 from tests.workspace import ROOT
 from workflow_scripts.common.cli import UserError
 
-pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(available()), reason=available())]
+pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(skip_reason()), reason=skip_reason())]
 
 
 @pytest.fixture(scope="module")
