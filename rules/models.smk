@@ -86,6 +86,7 @@ rule trained_model:
         model=only(models_of("trained")),
     conda:
         "../envs/main.yaml"
+    # `exec`: the shell around it would die of Slurm's warning at once, and end the job before the training has saved and requeued it.
     threads: 64
     resources:
         **CLUSTER["gpu_jobs"],
@@ -104,7 +105,7 @@ rule trained_model:
         settings=lambda wildcards: as_json(config["models"][wildcards.model]["sft"]),
         work=lambda wildcards, output: os.path.join(os.path.dirname(output.manifest), "checkpoints"),
     shell:
-        "python -m workflow_scripts.models.launch --nodes {resources.nodes} --gpus $(({resources.gpu} / {resources.nodes})) "
+        "exec python -m workflow_scripts.models.launch --nodes {resources.nodes} --gpus $(({resources.gpu} / {resources.nodes})) "
         "--model {wildcards.model} --base-model {input.base} --base-manifest {input.manifest} "
         "--mixture {input.mixture} --settings {params.settings:q} --work {params.work} --output {output.model} "
         "--manifest {output.manifest} --ledger {output.ledger} > {log} 2>&1"

@@ -19,6 +19,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
+import psutil
+
 from ..common import cli
 from . import checkpoints, train
 
@@ -32,8 +34,6 @@ def status(returncode: int) -> int:
 
 def pass_on(signum: int, *_: Any) -> None:
     """Handle a signal by sending it to every child."""
-    import psutil
-
     for child in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):
             child.send_signal(signum)
