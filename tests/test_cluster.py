@@ -54,6 +54,8 @@ def test_a_failed_attempt_asks_for_more_up_to_the_longest_job(cluster: dict[str,
 def test_what_no_gpu_can_hold_is_refused_at_once(cluster: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"training needs about 1232 GB.*Use method: lora"):
         needs.check(config(70_000_000_000), cluster)
+    with pytest.raises(UserError, match=r"but 16 of 8 GB are the most"):  # no room beside the activations
+        needs.check(config(270_000_000, "lora"), cluster | {"gpu": GPU | {"memory_gb": 8}})
     needs.check(config(30_000_000_000, "lora"), cluster)
     with pytest.raises(UserError, match=r"answering needs about 96 GB on one GPU"):
         needs.check(config(40_000_000_000, "lora"), cluster)

@@ -73,7 +73,9 @@ def training(config: Config, cluster: Cluster, model: str, attempt: int) -> Need
     tokens = config["mixtures"][entry["mixture"]]["examples"] * min(ROW_TOKENS, sft["max_length"]) * sft["epochs"]
     gpu_hours = 6 * size * tokens / (cluster["gpu"]["tflops"] * 1e12 * cluster["gpu"]["utilisation"]) / 3600
     gpus = 1
-    while state_gb / gpus > room_gb or (gpu_hours / gpus > cluster["training_hours"] and 2 * gpus <= most):
+    while gpus <= most and state_gb / gpus > room_gb:
+        gpus *= 2
+    while 2 * gpus <= most and gpu_hours / gpus > cluster["training_hours"]:
         gpus *= 2
     if gpus > most:
         raise UserError(

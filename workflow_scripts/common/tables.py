@@ -24,7 +24,7 @@ def check(row: Any, schema: Path, where: str) -> None:
     """Raise one `UserError` naming the place and the rule that `row` breaks."""
     if _validator(schema).is_valid(row):
         return
-    import jsonschema  # slower by a factor of fifty, with the better messages
+    import jsonschema  # slower, with the better messages
 
     error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(read_json(schema)).iter_errors(row))
     if error is not None:

@@ -128,7 +128,7 @@ def main(argv: list[str] | None = None) -> None:
     if min(args.nodes, args.gpus) < 1:
         parser.error("--nodes and --gpus must be at least 1")
     train.share(train.command_line().parse_args(arguments).settings, args.nodes * args.gpus)
-    # Threads that wait by spinning take the CPU from whatever else runs: beside other jobs on two cores, a step took fifty times as long.
+    # Threads that wait by spinning take the CPU from whatever else runs: see docs/decisions.md.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if args.nodes > 1 and not args.one_of:
         code = with_srun(args.nodes, args.gpus, arguments)
