@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -113,7 +114,7 @@ def check_before_start():
                 preflight.check_budget(rows, CLUSTER)
                 for remark in preflight.check_slurm(planned(), CLUSTER["account"]):
                     print(f"note: {remark}", file=sys.stderr)
-            preflight.record(rows)
+            preflight.record([replace(row, local=row.local or workflow.local_exec) for row in rows])
         except UserError as error:
             raise WorkflowError(str(error)) from None
 

@@ -65,8 +65,8 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def planned(rule: str, wildcards: str, expected: int, gpus: int = 0) -> preflight.Planned:
-    values = {"minutes": 3 * expected + 30, "cpus": 1, "mem_mb": 2000, "disk_mb": 10, "local": False}
+def planned(rule: str, wildcards: str, expected: int, gpus: int = 0, local: bool = False) -> preflight.Planned:
+    values = {"minutes": 3 * expected + 30, "cpus": 1, "mem_mb": 2000, "disk_mb": 10, "local": local}
     return preflight.Planned(rule=rule, wildcards=wildcards, expected=expected, gpus=gpus, **values)
 
 
@@ -79,7 +79,7 @@ def test_every_finished_job_has_a_row_beside_its_estimate(tmp_path):
     rows = [planned("predict_udhr_000", "model=gemma-3-270m-lifted", 12, 2), planned("benchmark", "benchmark=udhr,language=deu_Latn", 0)]
     preflight.record([*rows, planned("predict_udhr_000", "model=another", 99, 1)], tmp_path / preflight.ESTIMATE)
 
-    cost.write_table(tmp_path / "cost.csv", cost.Cost, cost.costs(tmp_path, {SHARD: ["deu_Latn", "hin_Deva"]}, {}, on_slurm=True))
+    cost.write_table(tmp_path / "cost.csv", cost.Cost, cost.costs(tmp_path, {SHARD: ["deu_Latn", "hin_Deva"]}, {}))
     found = {row["rule"]: row for row in table(tmp_path / "cost.csv")}
     assert list(found) == ["benchmark", "corpus", "new_rule", "predict"]
     predict = found["predict"]
@@ -92,10 +92,10 @@ def test_every_finished_job_has_a_row_beside_its_estimate(tmp_path):
     assert found["new_rule"]["wildcards"] == "a,b"
 
 
-def test_where_there_is_no_slurm_gpus_are_not_made_up(tmp_path):
+def test_what_ran_without_slurm_has_no_gpus_made_up(tmp_path):
     write(tmp_path, f"results/cost/{SHARD.name}.tsv")
-    preflight.record([planned("predict_udhr_000", "model=gemma-3-270m-lifted", 12, 1)], tmp_path / preflight.ESTIMATE)
-    (row,) = cost.costs(tmp_path, {}, {}, on_slurm=False)
+    preflight.record([planned("predict_udhr_000", "model=gemma-3-270m-lifted", 12, 1, local=True)], tmp_path / preflight.ESTIMATE)
+    (row,) = cost.costs(tmp_path, {}, {})
     assert row.gpus is None and row.gpu_hours is None and row.estimated_gpu_hours == pytest.approx(0.2)
 
 
@@ -104,20 +104,20 @@ def test_what_slurm_gave_goes_before_what_was_asked_and_idle_time_is_seen(tmp_pa
     write(tmp_path, f"results/cost/{SHARD.name}.tsv")
     preflight.record([planned("predict_udhr_000", "model=gemma-3-270m-lifted", 12, 7)], tmp_path / preflight.ESTIMATE)
     completed = {found[0]: job for job, found in slurm if len(found) == 1 and job.state == "COMPLETED"}
-    (row,) = cost.costs(tmp_path, {}, completed, on_slurm=True)
+    (row,) = cost.costs(tmp_path, {}, completed)
     assert row.gpus == 1 and row.busy_seconds == 20.0 and row.gpu_idle == pytest.approx(1 - 20 / 25)
     os.utime(tmp_path / f"logs/{SHARD.name}.log", (2e9, 2e9))  # of a later attempt, which has not succeeded
-    (row,) = cost.costs(tmp_path, {}, completed, on_slurm=True)
+    (row,) = cost.costs(tmp_path, {}, completed)
     assert row.busy_seconds is None and row.gpu_idle is None
 
 
 def test_a_broken_measurement_is_one_clear_message(tmp_path):
     write(tmp_path, "results/cost/corpus/swh_Latn.tsv", "seconds\n1\n")
     with pytest.raises(UserError, match=r"swh_Latn[.]tsv is not a benchmark file of Snakemake"):
-        cost.costs(tmp_path, {}, {}, on_slurm=False)
+        cost.costs(tmp_path, {}, {})
     write(tmp_path, "results/cost/estimate.csv", "rule,wildcards\ncorpus,language=swh_Latn\n")
     with pytest.raises(UserError, match=r"estimate[.]csv is not an estimate"):
-        cost.costs(tmp_path, {}, {}, on_slurm=False)
+        cost.costs(tmp_path, {}, {})
 
 
 def test_slurms_jobs_of_this_folder_each_time_they_ran(slurm):
@@ -207,6 +207,6 @@ def test_a_real_measurement_of_snakemake_is_read(tmp_path):
         '    shell: "end=$(($(date +%s) + 3)); while [ $(date +%s) -lt $end ]; do :; done; touch {output}"\n'
     )
     workspace.snakemake(tmp_path, "done", "--cores", "1")
-    (row,) = cost.costs(tmp_path, {}, {}, on_slurm=False)
+    (row,) = cost.costs(tmp_path, {}, {})
     assert row.rule == "corpus" and row.language == "swh_Latn"
     assert row.seconds > 2 and row.cpu_seconds > 0 and row.peak_mb > 1

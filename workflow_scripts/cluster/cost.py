@@ -8,7 +8,7 @@ folder, those that failed, were preempted or put back in the queue included, bec
     python -m workflow_scripts.cluster.cost
 
 CPU: cpu_seconds and cpu_hours in cost.csv are time that was used; in slurm_jobs.csv, as in a bill, they are CPUs x elapsed time.
-GPU: gpus are what Slurm gave to the job. Without accounting they are what it asked for; where there is no Slurm, they are not known.
+GPU: gpus are what Slurm gave to the job. Without accounting they are what it asked for; what ran without Slurm has none.
 busy_seconds is the time in which a prediction job answered, and gpu_idle the rest of its GPU's time, as a share.
 """
 
@@ -109,7 +109,7 @@ def estimates(path: Path) -> dict[Job, dict[str, str]]:
         return {}
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    if rows and not {"rule", "wildcards", "expected", "gpus"} <= rows[0].keys():
+    if rows and not {"rule", "wildcards", "expected", "gpus", "local"} <= rows[0].keys():
         raise UserError(f"{path} is not an estimate of this workflow. Delete it; the next run writes it anew.")
     pairs = ((row, dict(part.split("=", 1) for part in row["wildcards"].split(",") if part)) for row in rows)
     return {job_of(row["rule"], wildcards): row for row, wildcards in pairs}
@@ -124,7 +124,7 @@ def busy_seconds(log: Path, cost: Path) -> float | None:
     return None
 
 
-def costs(root: Path, shards: Mapping[Job, Sequence[str]], slurm: Mapping[Job, SlurmCost], on_slurm: bool) -> list[Cost]:
+def costs(root: Path, shards: Mapping[Job, Sequence[str]], slurm: Mapping[Job, SlurmCost]) -> list[Cost]:
     """The rows of cost.csv. `shards` has the languages of each shard, `slurm` the last completed Slurm job of each job in no group."""
     planned, rows = estimates(root / preflight.ESTIMATE), []
     for path in sorted((root / COST).rglob("*.tsv")):
@@ -140,7 +140,7 @@ def costs(root: Path, shards: Mapping[Job, Sequence[str]], slurm: Mapping[Job, S
             row.estimated_gpu_hours = int(plan["gpus"]) * row.estimated_minutes / 60
         if ran:
             row.gpus = ran.gpus
-        elif plan and on_slurm:
+        elif plan and plan["local"] == "False":
             row.gpus = int(plan["gpus"])
         row.gpu_hours = None if row.gpus is None else row.gpus * seconds / 3600
         row.busy_seconds = busy_seconds(root / f"logs/{job.name}.log", path) if rule == "predict" else None
@@ -312,7 +312,7 @@ def write(config: Config, root: Path) -> None:
             shards[file.job].append(file.language)
     slurm, remark = ask_sacct(root, {file.job.comment: file.job for file in wanted})
     completed = {jobs[0]: job for job, jobs in slurm if len(jobs) == 1 and job.state == "COMPLETED"}
-    rows = costs(root, shards, completed, on_slurm=shutil.which("sbatch") is not None)
+    rows = costs(root, shards, completed)
     write_table(root / REPORTS / "cost.csv", Cost, rows)
     if not remark:
         write_table(root / REPORTS / "slurm_jobs.csv", SlurmCost, (job for job, _ in slurm))
