@@ -40,6 +40,7 @@ SEPARATOR = "\x1f"  # of Slurm's columns: a comment may hold any printable chara
 SQUEUE_COLUMNS = SEPARATOR.join(("%i", "%T", "%k", "%Z", "%N", "%r"))  # id, state, comment, folder, nodes, reason
 SQUEUE_SECONDS = 10
 LOG_BYTES = 8192  # read of a log, at its end or its beginning
+MARKER_SECONDS = 2  # Snakemake marks a job of its own machine just after it started it
 ESCAPE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor movements
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # titles, links and other strings, to their end
@@ -271,7 +272,7 @@ class Run:
             return f"waits: {clean(slurm.reason)}" if slurm else ""
         written, started = self.folder.changed(log), self.folder.markers.get(file.path, (None, 0.0))[1]
         if state == "running":  # a log older than the job is of an earlier attempt
-            return last_line(self.folder.root / log) if written and written >= started else ""
+            return last_line(self.folder.root / log) if written and written >= started - MARKER_SECONDS else ""
         if state != "failed":
             return ""
         why = slurm.state if slurm and slurm.state not in ("FAILED", "COMPLETED") else ""
