@@ -32,7 +32,7 @@ from workflow_scripts.common.cli import UserError, run
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PACKAGES = {"munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client"}  # by a program of each
-PACKAGES |= {"slurmdbd": "slurmdbd", "mariadbd": "mariadb-server"}
+PACKAGES |= {"slurmdbd": "slurmdbd", "mariadbd": "mariadb-server", "bindfs": "bindfs"}  # the last: a slow shared file system
 CLIENTS = ("sacct", "sacctmgr", "salloc", "sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun", "sshare")
 
 # cred_expire is also how long a requeued job waits (usually 120 s). Without DefMemPerCPU a job that names no memory takes a whole node.

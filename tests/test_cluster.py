@@ -121,7 +121,7 @@ def test_estimates_of_earlier_runs_are_kept(tmp_path: Path) -> None:
         ({"acount": "x"}, "acount"),
         ({"gpus_per_node": 0}, r"gpus_per_node: 0 is less than the minimum of 1. GPUs of one node."),
         ({"gpu_jobs": {"partition": "gpu"}}, r"gpu_jobs: .*partition"),
-        ({"account": None}, r"account: None is not of type 'string'"),
+        ({"account": 7}, r"account: 7 is not of type 'string', 'null'"),
     ],
 )
 def test_a_wrong_description_is_one_clear_message(tmp_path: Path, change: dict[str, Any], message: str) -> None:

@@ -6,6 +6,7 @@
 
 import csv
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,8 @@ from workflow_scripts.common import files
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(slurm_cluster.skip_reason()), reason=slurm_cluster.skip_reason())]
 TUNED, BASE = "gemma-3-270m-lifted", "gemma-3-270m-trimmed"
 QUICK = ("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "20", "--quiet", "rules")
+AUDIT = "results/mixtures/laptop.audit.csv"
+LATE = "nonempty,negative_timeout=90,entry_timeout=90,attr_timeout=90"
 SMALL = {"gpus_per_node": 2, "cpus_per_gpu": 2, "max_nodes": 2, "warning_seconds": 20}  # what the test cluster is
 
 
@@ -70,6 +73,44 @@ def test_what_the_cluster_does_not_take_is_one_clear_message(
     assert message in output and "Traceback" not in output, output
     assert not (folder / "results/downloads").exists()
     assert cluster.run("squeue", "--noheader") == ""
+
+
+@pytest.fixture(scope="module")
+def plain_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[slurm_cluster.Cluster]:
+    """One node, and no accounting: neither sacct nor sacctmgr answers."""
+    with slurm_cluster.Cluster.start(tmp_path_factory.mktemp("plain") / "c", nodes=1, memory_mb=12000, accounting=False) as started:
+        yield started
+
+
+def test_a_cluster_without_accounting(plain_cluster: slurm_cluster.Cluster, run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "pivotlift", symlinks=True))
+    describe(folder, **SMALL)
+    (folder / AUDIT).unlink()
+    call = (AUDIT, "--profile", "slurm", *workspace.REHEARSAL, *QUICK)
+    refused = workspace.snakemake(folder, *call, check=False, env=plain_cluster.environment)
+    assert "this cluster has no accounting" in refused and "Set `account: null`" in refused and "Traceback" not in refused
+    describe(folder, account=None)
+    output = workspace.snakemake(folder, *call, env=plain_cluster.environment)
+    assert "sacct does not answer: `make cost` will show Snakemake's own measurements only" in output
+    assert files.sha256_file(folder / AUDIT) == files.sha256_file(run / AUDIT)
+    assert "rule_audit" in plain_cluster.run("squeue", "--noheader", "--states=COMPLETED", "--format=%k")
+
+
+def test_a_file_system_that_shows_files_late(plain_cluster: slurm_cluster.Cluster, run: Path, tmp_path: Path) -> None:
+    """Where Snakemake runs, a file that was looked for in vain stays invisible for 90 s, as on NFS; the node sees the files themselves."""
+    folder = Path(shutil.copytree(run, tmp_path / "pivotlift", symlinks=True))
+    describe(folder, **SMALL, account=None)
+    (tmp_path / "real").mkdir()
+    mount = f"mount --bind {folder} {tmp_path}/real && bindfs -o {LATE} {tmp_path}/real {folder} && cd {folder}"
+    for wait_seconds, message in (("1", "Missing files after 1 seconds. This might be due to filesystem latency"), ("120", "")):
+        (folder / AUDIT).unlink(missing_ok=True)
+        options = [AUDIT, "--profile", "slurm", *workspace.REHEARSAL, *QUICK, "--retries", "0", "--latency-wait", wait_seconds]
+        call = shlex.join([sys.executable, "-m", "snakemake", *options])
+        shell = f"{mount} && test ! -e {AUDIT} && exec {call}"
+        command = ["unshare", "--mount", "sh", "-c", shell]
+        done = subprocess.run(command, env=os.environ | plain_cluster.environment, capture_output=True, text=True)
+        assert (done.returncode != 0 and message in done.stderr) if message else done.returncode == 0, done.stderr
+    assert files.sha256_file(folder / AUDIT) == files.sha256_file(run / AUDIT)
 
 
 def test_a_machine_without_slurm_says_so(fresh: Path, tmp_path: Path) -> None:

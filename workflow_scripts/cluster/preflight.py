@@ -147,7 +147,7 @@ def ask(*command: str) -> str:
     return done.stdout
 
 
-def sbatch_call(job: Any, account: str) -> list[str]:
+def sbatch_call(job: Any, account: str | None) -> list[str]:
     """The plugin's own sbatch command for a job, as a test that submits nothing."""
     from snakemake_executor_plugin_slurm.submit_string import get_submit_command
     from snakemake_executor_plugin_slurm.utils import set_gres_string
@@ -157,7 +157,7 @@ def sbatch_call(job: Any, account: str) -> list[str]:
         "run_uuid": "test",
         "slurm_logfile": "/dev/null",
         "comment_str": job.rule.name,
-        "account": f"-A {shlex.quote(account)}",
+        "account": f"-A {shlex.quote(account)}" if account else "",
         "partition": f"-p {shlex.quote(partition)}" if partition else "",
         "workdir": "",
     }
@@ -166,21 +166,22 @@ def sbatch_call(job: Any, account: str) -> list[str]:
     return [call[0], "--test-only", *(word for word in call[1:] if word != "--parsable"), "--wrap=true"]
 
 
-def check_account(account: str) -> None:
-    """Raise `UserError` where accounting knows no such account for this user. Without accounting there is nothing to ask."""
-    if shutil.which("sacctmgr") is None:
-        return
-    done = subprocess.run(
-        ["sacctmgr", "-n", "-P", "show", "associations", "user=" + ask("id", "-un").strip(), "format=account"],
-        capture_output=True,
-        text=True,
-    )
-    accounts = sorted(set(done.stdout.split()))
-    if done.returncode == 0 and accounts and account.lower() not in accounts:
-        raise UserError(f"the cluster has no account {account} for you. Yours: {', '.join(accounts)}. Set `account` in {WHERE}.")
+def check_account(account: str | None) -> None:
+    """Raise `UserError` where the plugin could not use this account, or none: it asks accounting for every job, and gives up without it."""
+    for program in ("sacct", "sacctmgr"):
+        if shutil.which(program) is None:
+            raise UserError(f"{program} was not found, without which no job can be submitted. It comes with Slurm's other client programs.")
+    call = ["sacctmgr", "-n", "-P", "show", "associations", "user=" + ask("id", "-un").strip(), "format=account"]
+    done = subprocess.run(call, capture_output=True, text=True)
+    accounts = sorted(set(done.stdout.split())) if done.returncode == 0 else []
+    if account and done.returncode:
+        raise UserError(f"this cluster has no accounting ({done.stderr.strip()}), so no account either. Set `account: null` in {WHERE}.")
+    if accounts and (account or "").lower() not in accounts:
+        wrong = f"the cluster has no account {account} for you" if account else "the cluster wants an account"
+        raise UserError(f"{wrong}. Yours: {', '.join(accounts)}. Set `account` in {WHERE}.")
 
 
-def check_slurm(jobs: list[Any], account: str) -> list[str]:
+def check_slurm(jobs: list[Any], account: str | None) -> list[str]:
     """Have Slurm judge one job of each sort that would be submitted; give remarks that do not stop the run.
 
     Raises `UserError` for an account, partition, GPU, time limit or size that the cluster refuses, and for jobs of an earlier run that
@@ -231,7 +232,7 @@ def check_left_over(jobs: list[Any]) -> None:
 def remarks() -> list[str]:
     """What works less well on this cluster, one line each."""
     found = []
-    if shutil.which("sacct") is None or subprocess.run(["sacct", "-n", "-X"], capture_output=True).returncode:
+    if subprocess.run(["sacct", "-n", "-X"], capture_output=True).returncode:
         found.append("sacct does not answer: `make cost` will show Snakemake's own measurements only.")
     settings = dict(line.split("=", 1) for line in ask("scontrol", "show", "config").splitlines() if "=" in line)
     age = next((value.split()[0] for name, value in settings.items() if name.strip() == "MinJobAge"), "")
