@@ -26,7 +26,7 @@ CHECKPOINTS = f"results/models/{MODEL}/checkpoints/*/checkpoint-*/complete.json"
 COMMAND = [sys.executable, "-m", "snakemake", "--profile", "slurm", *workspace.REHEARSAL, "--quiet", "rules"]
 COMMAND += ["--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "20"]
 DESCRIPTION = {
-    "gpus_per_node": 2, "cpus_per_gpu": 2, "max_nodes": 2, "max_minutes": 4, "warning_seconds": 100,
+    "gpus_per_node": 2, "cpus_per_gpu": 2, "max_nodes": 2, "max_minutes": 5, "warning_seconds": 100,
     "gpu_jobs": {"slurm_partition": "preempt"},
 }  # fmt: skip
 LONGER = {"mixtures": {"laptop": {"examples": 400}}, "models": {MODEL: {"sft": {"save_steps": 4}}}}  # so that there is time to strike
@@ -122,7 +122,7 @@ def kill_snakemake(chaos: Chaos) -> str:
 def time_limit(chaos: Chaos) -> str:
     """Not done, but waited for: the training lasts longer than a job may."""
     log = chaos.folder / f"logs/trained_model/{MODEL}.log"
-    return "training, 4 minutes" if log.exists() and "is back in the queue" in log.read_text(errors="replace") else ""
+    return "training, 5 minutes" if log.exists() and "is back in the queue" in log.read_text(errors="replace") else ""
 
 
 def preempt(chaos: Chaos) -> str:

@@ -231,6 +231,22 @@ def kill_after(marks: int, arguments: list[str]) -> None:
     assert ended.returncode == -signal.SIGKILL, ended.stderr
 
 
+def test_a_finished_training_is_not_lost_with_its_outputs(base: Path, whole: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """Snakemake deletes the outputs of a job that ended badly, also where the model was whole already."""
+    shutil.copytree(whole / "work", tmp_path / "work")
+    arguments = command(base, whole / "mixture.parquet", tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "make_trainer", None)  # nothing is trained
+        train.main(arguments)
+    for name in ("model/model.safetensors", "model/training.jsonl", "model/README.md", "model/NOTICE", "ledger.csv", "manifest.json"):
+        assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
+    finished = next((tmp_path / "work").glob(f"*/{checkpoints.FINISHED}/model.safetensors"))
+    assert finished.samefile(tmp_path / "model/model.safetensors"), "the disk would hold the model twice"
+    os.truncate(finished, finished.stat().st_size // 2)
+    train.main(arguments)  # an altered one does not count
+    assert weights(tmp_path) == weights(whole)
+
+
 def test_a_killed_run_ends_with_the_same_weights(base: Path, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     arguments = command(base, whole / "mixture.parquet", tmp_path)
     kill_after(2, arguments)
@@ -294,7 +310,8 @@ def test_other_settings_do_not_resume(base: Path, whole: Path, tmp_path: Path, c
     said = capfd.readouterr().err
     assert "other settings or data" in said
     assert "continuing" not in said
-    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["lock", "mine"]
+    names = {path.name for path in (tmp_path / "work").iterdir()}
+    assert {"lock", "mine"} < names and len(names) == 3 and "a" * 64 not in names
     assert weights(tmp_path) == weights(whole)  # and so the same inputs give the same bytes
     assert (tmp_path / "manifest.json").read_bytes() == (whole / "manifest.json").read_bytes()
 

@@ -25,6 +25,7 @@ from ..common import files
 from ..common.cli import UserError
 
 MARK = "complete.json"
+FINISHED = "finished"  # beside the checkpoints: the trained model, of which the declared output is a second name
 KEEP = 2
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 EXIT_STOPPED = os.EX_TEMPFAIL  # 75: stopped by SIGTERM with a complete checkpoint; the same command goes on
@@ -114,6 +115,31 @@ def newest(folder: Path) -> Path | None:
         print(f"{checkpoint.name} is incomplete or altered: deleted.", file=sys.stderr)
         shutil.rmtree(checkpoint)
     return None
+
+
+@contextmanager
+def finished(run: Path) -> Iterator[Path]:
+    """Give a folder for the files of the trained model. On success it is complete, and takes the place of the run's checkpoints.
+
+    Snakemake deletes a declared output whenever a job ends badly, be it after the model was written: a job that is warned of its time
+    limit in its last seconds, a node lost before the end was noted. What is here is out of its reach.
+    """
+    with files.whole_folder(run / FINISHED) as target:
+        yield target
+        state = {path.name: [path.stat().st_size, files.sha256_file(path)] for path in sorted(target.iterdir())}
+        files.write_json(target / MARK, state)
+    for checkpoint in run.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+
+
+def link(run: Path, target: Path) -> None:
+    """Give the files of the finished model a second name in `target`, which takes no room on the disk."""
+    for path in (run / FINISHED).iterdir():
+        if path.name != MARK:
+            try:
+                os.link(path, target / path.name)
+            except OSError:  # a file system without second names
+                shutil.copyfile(path, target / path.name)
 
 
 def remove_others(work: Path, fingerprint: str) -> None:

@@ -389,16 +389,20 @@ def main(argv: list[str] | None = None) -> None:
         if rank == 0:
             checkpoints.remove_others(args.work, key)
         run = args.work / key
-        trainer = make_trainer(args.base_model, tokenizer, rows, settings, run)
-        with answers_only(trainer.args.device.type):
-            checkpoints.fit(trainer, run)
-        model = whole_model(trainer, args.base_model, settings)
-        trainer.accelerator.end_training()
+        if not checkpoints.is_complete(run / checkpoints.FINISHED):
+            trainer = make_trainer(args.base_model, tokenizer, rows, settings, run)
+            with answers_only(trainer.args.device.type):
+                checkpoints.fit(trainer, run)
+            model = whole_model(trainer, args.base_model, settings)
+            trainer.accelerator.end_training()
+            if rank == 0:
+                with checkpoints.finished(run) as target:
+                    save(trainer, model, args.base_model, tokenizer, target)
         if rank:
             return
         args.manifest.unlink(missing_ok=True)
         with files.whole_folder(args.output) as target:
-            save(trainer, model, args.base_model, tokenizer, target)
+            checkpoints.link(run, target)
             folder.carry_terms(args.base_model, target)
         folder.finish(
             args.output,
@@ -411,7 +415,6 @@ def main(argv: list[str] | None = None) -> None:
             licence_note=base["licence_note"],
             notices=[corpora(args.mixture)],
         )
-        shutil.rmtree(run)
 
 
 def program(argv: list[str] | None = None) -> None:
