@@ -4,6 +4,8 @@ In:   all scores and ledgers of the config
 Out:  results/reports/scores.csv, .parquet  every score of the run, one row each
       results/reports/ledger.csv            what became of every language in every stage
       results/reports/index.html            the report; opens offline
+      results/reports/significance.csv      every paired test of a language, with its p value before and after correction
+      results/reports/over_languages.csv    every mean over languages, with wins, ties, losses, an interval and a test
 Try:  snakemake results/reports/scores.csv
 """
 
@@ -54,6 +56,8 @@ rule report:
         code=code.sources("reports.site"),
         pages=sorted(str(path.relative_to(workflow.basedir)) for path in (tables.ROOT / "workflow_scripts/reports/templates").iterdir()),
     output:
+        "results/reports/significance.csv",
+        "results/reports/over_languages.csv",
         "results/reports/index.html",
     log:
         "logs/report.log",

@@ -35,7 +35,9 @@ for benchmark, shard, shard_languages in SHARDS:
         params:
             languages=shard_languages,
             settings=constant(
-                as_json({key: config["evaluate"][key] for key in ("metrics", "resamples", "spm") if key in config["evaluate"]})
+                as_json(
+                    {key: config["evaluate"][key] for key in ("metrics", "resamples", "significance", "spm") if key in config["evaluate"]}
+                )
             ),
             baseline=baseline_argument(benchmark),
             tokenizers=constant(as_json({code: LANGUAGES[code].bleu_tokenizer for code in [*shard_languages, *config["pivots"]]})),

@@ -13,9 +13,13 @@ from ..common import files, languages, ledger
 from ..common.cli import UserError
 from . import significance
 
-PRIMARY = ("chrF++", "accuracy")  # the metric a benchmark is judged by; the others stand in scores.csv and the language pages
+PRIMARY = ("chrF++", "accuracy")  # the metric a benchmark is judged by; the others stand in the tables and the language pages
+LOWER_IS_BETTER = ("TER", "copy rate", "empty rate")
+FAMILY = ["model", "baseline", "benchmark", "protocol", "metric", "group"]  # tests that differ in the language alone
 HEALTH = ("copy rate", "empty rate", "length ratio")
 BETTER, WORSE, UNCLEAR = "better", "worse", "no clear difference"
+VERDICTS = {"better": BETTER, "unclear": UNCLEAR, "worse": WORSE}
+TRAINED, KEPT_OUT, ALL = "trained", "kept out", "all directions"
 CLASSES = ("low", "mid", "high")
 
 
@@ -117,27 +121,38 @@ class Run:
         )
 
     @cached_property
-    def compared(self) -> pd.DataFrame:
-        """The rows of the primary metrics that have a baseline, with `group`, two-sided and corrected p value, and a verdict.
+    def correction(self) -> str:
+        """How p values are corrected for the number of languages: a key of `significance.CORRECTIONS`."""
+        return (self.config.get("reports") or {}).get("correction", "holm")
 
-        Holm's correction runs over the languages of each model, baseline, benchmark, protocol, metric and direction.
+    @property
+    def paired_test(self) -> str:
+        """The test of one language, by name."""
+        return "approximate randomisation" if self.scores["signature"].str.contains("|ar:", regex=False).any() else "paired bootstrap"
+
+    @cached_property
+    def compared(self) -> pd.DataFrame:
+        """Every row with a baseline, with its `group`, two-sided and corrected p value, and a verdict.
+
+        The correction runs over the languages of each model, baseline, benchmark, protocol, metric and direction. `unresolved` is true
+        where more resamples could make a difference: the p value is the smallest that there can be, and still not significant.
         """
-        rows = self.scores[(self.scores["baseline"] != "") & self.scores["metric"].isin(PRIMARY) & self.scores["delta"].notna()].copy()
+        rows = self.scores[(self.scores["baseline"] != "") & self.scores["delta"].notna()].copy()
         rows["group"] = [group_of(*cell) for cell in zip(rows["language"], rows["direction"], strict=True)]
         rows["base_value"] = rows["value"] - rows["delta"]
-        rows["p_two_sided"] = [
-            significance.two_sided(p, signature) if p == p else 1.0
-            for p, signature in zip(rows["p_value"].astype(float), rows["signature"], strict=True)
-        ]
-        rows["p_holm"] = 1.0
-        rows["smallest"] = 0.0  # what the corrected p value cannot fall below, for want of resamples
-        for _, family in rows.groupby(["model", "baseline", "benchmark", "protocol", "metric", "group"], sort=False):
-            rows.loc[family.index, "p_holm"] = significance.holm(list(family["p_two_sided"]))
-            rows.loc[family.index, "smallest"] = len(family) * max(map(significance.smallest, family["signature"]))
-        sure = rows["p_holm"] < significance.LEVEL
+        tests = list(zip(rows["p_value"].astype(float), rows["signature"], strict=True))
+        rows["p_two_sided"] = [significance.two_sided(p, signature) if p == p else 1.0 for p, signature in tests]
+        rows["p_corrected"], rows["tests"] = 1.0, 1
+        for _, family in rows.groupby(FAMILY, sort=False):
+            rows.loc[family.index, "p_corrected"] = significance.corrected(list(family["p_two_sided"]), self.correction)
+            rows.loc[family.index, "tests"] = len(family)
+        sure = rows["p_corrected"] < significance.LEVEL
+        smallest = pd.Series([significance.smallest(signature) for _, signature in tests], rows.index, dtype=float)
+        rows["unresolved"] = ~sure & (rows["p_two_sided"] <= smallest * (1 + 1e-9))
+        gain = rows["delta"].where(~rows["metric"].isin(LOWER_IS_BETTER), -rows["delta"])
         rows["verdict"] = UNCLEAR
-        rows.loc[sure & (rows["delta"] > 0), "verdict"] = BETTER
-        rows.loc[sure & (rows["delta"] < 0), "verdict"] = WORSE
+        rows.loc[sure & (gain > 0), "verdict"] = BETTER
+        rows.loc[sure & (gain < 0), "verdict"] = WORSE
         return rows
 
     @cached_property
@@ -162,6 +177,7 @@ class Run:
         """
         rows = self.compared
         rows = rows[(rows["model"] == pair.model) & (rows["benchmark"] == benchmark) & rows["baseline"].str.startswith(pair.base + "/")]
+        rows = rows[rows["metric"].isin(PRIMARY)]
         if rows.empty:
             return rows, {}
         protocol = min(rows["protocol"])  # "0-shot" before "3-shot"
@@ -202,11 +218,47 @@ class Run:
             "averaged": shared.index.get_level_values("language").nunique() if len(shared) else 0,
             "health": health.groupby(["model", "protocol", "metric"])["value"].mean().to_dict(),
             "labels": labels,
+            "change": self.change(pair, benchmark, inside, labels),
             "languages": view["language"].nunique() if len(view) else 0,
             "cells": len(view),
-            **{key: int((view["verdict"] == verdict).sum()) if len(view) else 0
-               for key, verdict in (("better", BETTER), ("worse", WORSE), ("unclear", UNCLEAR))},
+            **{key: int((view["verdict"] == verdict).sum()) if len(view) else 0 for key, verdict in VERDICTS.items()},
         }  # fmt: skip
+
+    def change(self, pair: Pair, benchmark: str, inside: bool, labels: dict[str, str]) -> dict[str, Any] | None:
+        """The row of `over_languages` about the mean change over all directions that the main chart shows."""
+        if not labels:
+            return None
+        shots = {side: labels[side].split(", ")[1] for side in ("base", "model")}
+        wanted = {"model": pair.model, "baseline": f"{pair.base}/{shots['base']}", "benchmark": benchmark, "protocol": shots["model"]}
+        wanted["languages"] = TRAINED if inside else KEPT_OUT
+        rows = [row for row in self.over_languages if row["metric"] in PRIMARY and wanted.items() <= row.items()]
+        return rows[-1] if rows else None  # all directions together come last
+
+    @cached_property
+    def over_languages(self) -> list[dict[str, Any]]:
+        """Wins, ties and losses and the mean change of each pair, test, baseline, metric and direction, with a test over languages.
+
+        Once for the languages in training and once for those kept out; and for all directions together, where there are several:
+        there a language's change is the mean over its directions.
+        """
+        found = []
+        keys = ["model", "baseline", "benchmark", "protocol", "metric", "languages"]
+        for pair in self.pairs:
+            rows = self.compared
+            rows = rows[(rows["model"] == pair.model) & rows["baseline"].str.startswith(pair.base + "/")]
+            rows = rows.assign(languages=rows["language"].isin(pair.trained).map({True: TRAINED, False: KEPT_OUT}))
+            for names, part in rows.groupby(keys, sort=False):
+                ways = list(part.groupby("group"))
+                for way, few in [*ways, (ALL, part)] if len(ways) > 1 else ways:
+                    means = few.groupby("language")[["base_value", "value", "delta"]].mean()
+                    test = significance.over_languages(list(means["delta"]))
+                    row = dict(zip(keys, names, strict=True)) | {"direction": str(way), "n": len(means)} | means.mean().to_dict()
+                    row |= {"low": test.low, "high": test.high, "p_value": test.p_value, "reason": test.reason}
+                    found.append(row | {name: int((few["verdict"] == verdict).sum()) for name, verdict in VERDICTS.items()})
+        order = list(self.benchmarks)
+        return sorted(found, key=lambda row: (row["model"], order.index(row["benchmark"]), row["metric"] not in PRIMARY, row["metric"],
+                                              row["protocol"], row["baseline"], row["languages"] == KEPT_OUT,
+                                              group_rank(row["direction"])))  # fmt: skip
 
     def benchmark_texts(self, benchmark: str, language: str) -> dict[Any, str]:
         """Test sentences of one language by item, read once."""

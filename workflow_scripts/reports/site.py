@@ -26,7 +26,7 @@ from sacrebleu.metrics import CHRF
 from ..common import cli, files, languages, ledger, tables
 from . import charts, run
 from .collect import STAGES
-from .run import BETTER, CLASSES, WORSE, Pair, Run, name_of
+from .run import CLASSES, WORSE, Pair, Run, name_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 CHART_BUDGET = 500_000  # bytes of SVG on the index; charts beyond it stand on the model's page only
@@ -35,6 +35,14 @@ EXAMPLES = 5
 CUT = 600  # characters of one answer shown
 LABELLED = 3  # losses named in each panel of a scatter plot
 NAMED = 12  # losses named in the summary; the table has all
+TESTS = [
+    "model", "baseline", "benchmark", "version", "language", "languages", "direction", "protocol", "metric", "n", "value", "delta",
+    "p_value", "p_two_sided", "tests", "correction", "p_corrected", "verdict",
+]  # fmt: skip
+OVER_LANGUAGES = [
+    "model", "baseline", "benchmark", "protocol", "metric", "languages", "direction", "n", "base_value", "value", "delta", "low", "high",
+    "p_value", *run.VERDICTS, "reason",
+]  # fmt: skip
 
 
 def number(value: Any, digits: int = 1, signed: bool = False) -> str:
@@ -94,7 +102,7 @@ def comparison_figure(report: Run, pair: Pair, benchmark: str) -> dict[str, Any]
     label = f"{metric} on {benchmark} for each language and direction: {pair.base} and {pair.model}, with 95 % intervals"
     drawing = figure(charts.dumbbell(view, language_groups(pair, set(view["language"])), labels, metric), label)
     columns = ["language", "name", "class", "trained", "direction", "group", "base_value", "base_low", "base_high",
-               "same_value", "value", "low", "high", "delta", "p_two_sided", "p_holm", "verdict",
+               "same_value", "value", "low", "high", "delta", "p_two_sided", "p_corrected", "verdict",
                "base_protocol"]  # fmt: skip
     return {"benchmark": benchmark, "domain": domain, "metric": metric, "svg": drawing, "labels": labels, "pair": pair,
             "data": f"data/{pair.model}-vs-{pair.base}-{benchmark}.csv", "frame": view[columns]}  # fmt: skip
@@ -140,14 +148,26 @@ def losses_of(report: Run, pair: Pair) -> list[dict[str, Any]]:
 
 
 def too_few_resamples(report: Run) -> dict[str, int] | None:
-    """Where Holm's correction cannot reach 0.05 with the number of resamples there is: how many would do."""
-    rows = report.compared
-    if rows.empty or rows["smallest"].max() < run.significance.LEVEL:
+    """How many tests gave the smallest p value that their resamples can give and are not significant still; how many would do."""
+    rows = report.compared[report.compared["unresolved"]]
+    if rows.empty:
         return None
-    worst = rows.loc[rows["smallest"].idxmax()]
-    family = rows[(rows[["model", "baseline", "benchmark", "protocol", "metric", "group"]] == worst[
-        ["model", "baseline", "benchmark", "protocol", "metric", "group"]]).all(axis=1)]  # fmt: skip
-    return {"tests": len(family), "needed": int(-(-2 * len(family) // run.significance.LEVEL))}
+    return {"tests": len(rows), "needed": int(-(-2 * rows["tests"].max() // run.significance.LEVEL))}
+
+
+def write_table(path: Path, rows: pd.DataFrame) -> None:
+    with files.whole_file(path) as part:
+        rows.to_csv(part, index=False, lineterminator="\n", float_format="%.6g")
+
+
+def significance_tables(report: Run, output: Path) -> None:
+    """What every "significant" on the pages stands on: the test of each language, and the tests over languages."""
+    trained = {(pair.model, language) for pair in report.pairs for language in pair.trained}
+    tests = report.compared
+    inside = [run.TRAINED if key in trained else run.KEPT_OUT for key in zip(tests["model"], tests["language"], strict=True)]
+    write_table(output / "significance.csv", tests.assign(correction=report.correction, languages=inside)[TESTS])
+    over = pd.DataFrame(report.over_languages, columns=OVER_LANGUAGES)
+    write_table(output / "over_languages.csv", over.assign(correction=report.correction))
 
 
 def mixture_frame(report: Run) -> pd.DataFrame:
@@ -231,8 +251,7 @@ def index_page(report: Run, output: Path, jinja: jinja2.Environment) -> None:
     if len(curve):
         data["data/training-loss.csv"] = curve
     for name, frame in data.items():
-        with files.whole_file(output / name) as part:
-            frame.to_csv(part, index=False, lineterminator="\n", float_format="%.6g")
+        write_table(output / name, frame)
     label = "Share of each language in the mixture: planned and realised"
     page = jinja.get_template("index.html").render(
         root="",
@@ -311,7 +330,7 @@ def score_rows(report: Run) -> dict[str, list[dict[str, Any]]]:
     scores["group_rank"] = scores["group"].map(ranks)
     scores = scores.sort_values(["benchmark_rank", "group_rank", "metric", "protocol", "model", "baseline"], kind="stable")
     keys = ["model", "benchmark", "language", "direction", "protocol", "metric", "baseline"]
-    scores = scores.merge(report.compared[[*keys, "p_two_sided", "p_holm", "verdict"]], how="left", on=keys).astype(object)
+    scores = scores.merge(report.compared[[*keys, "p_corrected", "verdict"]], how="left", on=keys).astype(object)
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in scores.where(scores.notna(), None).to_dict("records"):
         found[row["language"]].append(row)
@@ -354,26 +373,6 @@ def language_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None
             (folder / f"{code}.html").write_text(page, encoding="utf-8")
 
 
-def comparisons(report: Run, pair: Pair) -> list[dict[str, Any]]:
-    """Wins, losses and means of every benchmark, protocol, baseline and direction, and a test over the languages."""
-    rows = report.compared
-    rows = rows[(rows["model"] == pair.model) & rows["baseline"].str.startswith(pair.base + "/")]
-    found = []
-    for (benchmark, protocol, baseline, group), part in rows.groupby(["benchmark", "protocol", "baseline", "group"], sort=False):
-        for inside in (True, False):
-            few = part[part["language"].isin(pair.trained) == inside]
-            if len(few):
-                found.append({
-                    "benchmark": benchmark, "protocol": protocol, "baseline": baseline, "group": group, "inside": inside,
-                    "metric": few["metric"].iloc[0], "languages": len(few), "base": few["base_value"].mean(),
-                    "value": few["value"].mean(), "delta": few["delta"].mean(), "better": int((few["verdict"] == BETTER).sum()),
-                    "worse": int((few["verdict"] == WORSE).sum()), "p": run.significance.sign_flip(few["delta"].tolist()),
-                })  # fmt: skip
-    order = list(report.benchmarks)
-    return sorted(found, key=lambda row: (order.index(row["benchmark"]), row["protocol"], row["baseline"], not row["inside"],
-                                          run.group_rank(row["group"])))  # fmt: skip
-
-
 def model_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None:
     template = jinja.get_template("model.html")
     with files.whole_folder(output / "models") as folder:
@@ -389,7 +388,9 @@ def model_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None:
                 points = charts.scatter(view.assign(label=view["name"].where(few, "")), found["metric"])
                 figures.append(found | {"scatter": figure(points, f"{found['metric']} on {benchmark}: {pair.base} against {pair.model}")})
             page = template.render(
-                root="../", run=report, pair=pair, figures=figures, comparisons=comparisons(report, pair),
+                root="../", run=report, pair=pair, figures=figures,
+                comparisons=[row for row in report.over_languages
+                             if row["model"] == pair.model and row["baseline"].startswith(pair.base + "/")],
                 losses=losses_of(report, pair),
                 manifests=[report.manifests[name] for name in report.ancestors(pair.model) if name in report.manifests],
             )  # fmt: skip
@@ -420,6 +421,9 @@ def main(argv: list[str] | None = None) -> None:
         benchmarks_folder=args.benchmarks_folder,
     )
     jinja = environment()
+    jinja.globals["paired_test"] = report.paired_test
+    jinja.globals["correction"] = run.significance.CORRECTIONS[report.correction]
+    significance_tables(report, args.output_folder)
     language_pages(report, args.output_folder, jinja)
     model_pages(report, args.output_folder, jinja)
     index_page(report, args.output_folder, jinja)  # last: whoever finds the index finds everything it links to

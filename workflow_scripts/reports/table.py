@@ -1,9 +1,10 @@
 """Print the gain of a trained model on one benchmark as a Markdown table, into and out of English.
 
-    python -m workflow_scripts.reports.table --scores results/reports/scores.csv --ledger results/reports/ledger.csv --benchmark messages
+    python -m workflow_scripts.reports.table --reports results/reports --benchmark messages
 
 chrF++ of the base model 0-shot and with worked examples, of the trained model 0-shot, and the change against the base 0-shot. An arrow
-marks a change that sacrebleu's paired bootstrap calls significant (p < 0.05, two-sided: twice the value in scores.csv).
+marks a change that is significant (p < 0.05, two-sided, corrected for the number of languages). Everything is read from significance.csv
+(the languages) and over_languages.csv (the means).
 """
 
 import argparse
@@ -11,77 +12,85 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..common import cli, languages, ledger
+from ..common import cli, languages
+from .run import BETTER, KEPT_OUT, TRAINED, WORSE
+from .significance import CORRECTIONS, FEWEST
+
+ARROWS = {BETTER: " ▲", WORSE: " ▼"}
+WAYS = {"X → English": "into English", "English → X": "out of English"}
 
 
-def rows_of(scores: pd.DataFrame, model: str, kept_out: set[str], pivot: str = "eng_Latn") -> pd.DataFrame:
-    """One row a language and direction: base scores, the trained model's score, change and its p value."""
-    chrf = scores[(scores["metric"] == "chrF++") & scores["value"].notna()]
-    trained = chrf[(chrf["model"] == model) & (chrf["protocol"] == "0-shot")]
+def rows_of(tests: pd.DataFrame, pivot: str = "eng_Latn") -> pd.DataFrame:
+    """One row a language and way, from the tests of one model: base scores, the trained model's score, its change and the verdict on it."""
     rows = []
-    for (language, direction), found in trained.groupby(["language", "direction"]):
+    for (group, language, direction), found in tests.groupby(["languages", "language", "direction"]):
         if pivot not in direction.split("-"):
             continue
-        same = found[found["baseline"].str.endswith("/0-shot")].iloc[0]
-        base = chrf[(chrf["model"] == same["baseline"].split("/")[0]) & (chrf["direction"] == direction)]
-        values = dict(zip(base["protocol"], base["value"], strict=True))
-        few_shot = [value for protocol, value in values.items() if protocol != "0-shot"]
-        way = "in" if direction.endswith(pivot) else "out"
-        rows.append(
-            (language, way, language in kept_out, values["0-shot"], few_shot[0] if few_shot else None, *same[["value", "delta", "p_value"]])
-        )
-    columns = ["language", "way", "kept_out", "zero", "few", "trained", "delta", "p_value"]
-    return pd.DataFrame(rows, columns=columns)
+        way = "into English" if direction.endswith(pivot) else "out of English"
+        zero_shot = found["baseline"].str.endswith("/0-shot")
+        base = found["value"] - found["delta"]
+        few = base[~zero_shot].iloc[0] if (~zero_shot).any() else None
+        rows.append((group, language, way, base[zero_shot].iloc[0], few, *found[zero_shot].iloc[0][["value", "delta", "verdict"]]))
+    return pd.DataFrame(rows, columns=["languages", "language", "way", "zero", "few", "trained", "delta", "verdict"])
 
 
 def cells(found: pd.DataFrame) -> str:
     """Base 0-shot, base few-shot, trained, change; means where `found` has several rows."""
     mean = found[["zero", "few", "trained", "delta"]].astype(float).mean()
-    mark = ""
-    if len(found) == 1 and 2 * found["p_value"].iloc[0] < 0.05:
-        mark = " ▲" if mean["delta"] > 0 else " ▼"
+    mark = ARROWS.get(found["verdict"].iloc[0], "") if len(found) == 1 else ""
     few = "–" if pd.isna(mean["few"]) else f"{mean['few']:.1f}"
     return f"{mean['zero']:.1f} | {few} | {mean['trained']:.1f} | {mean['delta']:+.1f}{mark}".replace("-", "−")
 
 
 def table(rows: pd.DataFrame) -> str:
     """Markdown, trained languages first, then their mean, then those kept out."""
-    head = [
-        "language",
-        *(f"{way}: {what}" for way in ("into English", "out of English") for what in ("base", "base, examples", "trained", "change")),
-    ]
+    head = ["language", *(f"{way}: {what}" for way in WAYS.values() for what in ("base", "base, examples", "trained", "change"))]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
-    for kept_out, group in rows.groupby("kept_out"):
+    for name, title in ((TRAINED, "in training"), (KEPT_OUT, KEPT_OUT)):
+        group = rows[rows["languages"] == name]
         for language, found in group.groupby("language"):
-            both = " | ".join(cells(found[found["way"] == way]) for way in ("in", "out"))
-            lines.append(f"| {languages.get(str(language)).name}{' (kept out)' if kept_out else ''} | {both} |")
-        both = " | ".join(f"**{cells(group[group['way'] == way]).replace(' | ', '** | **')}**" for way in ("in", "out"))
-        lines.append(f"| **mean of {group['language'].nunique()} {'kept out' if kept_out else 'in training'}** | {both} |")
-    inside = rows[~rows["kept_out"]]
-    better = [int(((2 * part["p_value"] < 0.05) & (part["delta"] > 0)).sum()) for _, part in inside.groupby("way")]
-    worse = int(((2 * rows["p_value"] < 0.05) & (rows["delta"] < 0)).sum())
-    total = inside["language"].nunique()
-    lines += [
-        "",
-        f"Significantly better: {better[0]} of {total} trained languages into English, {better[1]} of {total} out of it; worse: {worse}.",
-    ]
+            both = " | ".join(cells(found[found["way"] == way]) for way in WAYS.values())
+            lines.append(f"| {languages.get(str(language)).name}{' (kept out)' if name == KEPT_OUT else ''} | {both} |")
+        if len(group):
+            both = " | ".join(f"**{cells(group[group['way'] == way]).replace(' | ', '** | **')}**" for way in WAYS.values())
+            lines.append(f"| **mean of {group['language'].nunique()} {title}** | {both} |")
+    return "\n".join(lines)
+
+
+def summary(rows: pd.DataFrame, over: pd.DataFrame, correction: str) -> str:
+    """Wins and losses, and the tests of the means; `over` holds the rows of over_languages.csv against the base asked in the same way."""
+    counts = []
+    for (name, way), part in rows.groupby(["languages", "way"], sort=False):
+        better, worse = (int((part["verdict"] == verdict).sum()) for verdict in (BETTER, WORSE))
+        counts.append(f"{better} of {len(part)} {name} languages better and {worse} worse {way}")
+    means = []
+    for row in over.itertuples():
+        what = f"{row.delta:+.1f} {WAYS[row.direction]} for the {row.n} {row.languages}"
+        means.append(what if row.reason else f"{what} (95 % interval {row.low:+.1f} to {row.high:+.1f}, p = {row.p_value:.3f})")
+    lines = [f"Significant ({CORRECTIONS[correction]}): {'; '.join(counts)}.", f"Mean change: {'; '.join(means)}.".replace("-", "−")]
+    if (over["reason"] != "").any():
+        lines.append(f"Fewer than {FEWEST} languages can never reach p < 0.05, so their mean has neither interval nor p value.")
     return "\n".join(lines)
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scores", type=Path, default=Path("results/reports/scores.csv"))
-    parser.add_argument("--ledger", type=Path, default=Path("results/reports/ledger.csv"))
+    parser.add_argument("--reports", type=Path, default=Path("results/reports"), help="folder of significance.csv and over_languages.csv")
     parser.add_argument("--benchmark", default="messages")
     args = parser.parse_args(argv)
-    scores = pd.read_csv(args.scores, keep_default_na=False, na_values={"value": "", "delta": "", "p_value": ""})
-    scores = scores[scores["benchmark"] == args.benchmark]
-    models = sorted(set(scores.loc[scores["baseline"] != "", "model"]))
-    if not models:
-        raise cli.UserError(f"no trained model has a score on {args.benchmark} in {args.scores}.")
-    kept_out = {fact.language for fact in ledger.read(args.ledger) if fact.reason == "n/a: kept out of training"}
-    for model in models:
-        print(f"\n{model}, chrF++ on {args.benchmark}\n\n{table(rows_of(scores, model, kept_out))}")
+    tests, over = (pd.read_csv(args.reports / name, keep_default_na=False, na_values={"low": "", "high": "", "p_value": ""})
+                   for name in ("significance.csv", "over_languages.csv"))  # fmt: skip
+    tests, over = (
+        frame[(frame["benchmark"] == args.benchmark) & (frame["metric"] == "chrF++") & (frame["protocol"] == "0-shot")]
+        for frame in (tests, over)
+    )
+    if tests.empty:
+        raise cli.UserError(f"no trained model has a score on {args.benchmark} in {args.reports / 'significance.csv'}.")
+    over = over[over["baseline"].str.endswith("/0-shot") & over["direction"].isin(WAYS)]
+    for model, found in tests.groupby("model"):
+        rows = rows_of(found)
+        print(f"\n{model}, chrF++ on {args.benchmark}\n\n{table(rows)}\n")
+        print(summary(rows, over[over["model"] == model], found["correction"].iloc[0]))
 
 
 if __name__ == "__main__":

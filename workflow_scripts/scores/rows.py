@@ -65,7 +65,7 @@ def make_boards(
 
 def of_choice(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
     """Rows for a benchmark of shape belebele."""
-    resamples = settings["resamples"]
+    test = settings["resamples"], settings["significance"]
     for key, answers in inputs.groups.items():
         direction, protocol = key
         here = {"direction": direction, "protocol": protocol, "metric": "accuracy"}
@@ -77,11 +77,11 @@ def of_choice(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
         right = [answers[item] == solution for item, solution in zip(items, solutions, strict=True)]
         low, high = choice.wilson(sum(right), len(items))
         row = here | {"value": 100 * sum(right) / len(items), "low": low, "high": high, "n": len(items)}
-        row["signature"] = choice.signature(protocol, resamples)
+        row["signature"] = choice.signature(protocol, *test)
         pairs = list(paired(key, answers, inputs.baselines, inputs.benchmark["benchmark"]))
         for baseline, others in pairs:
             base_right = [others[item] == solution for item, solution in zip(items, solutions, strict=True)]
-            delta, p_value = choice.compare(passages, base_right, right, resamples)
+            delta, p_value = choice.compare(passages, base_right, right, *test)
             yield row | {"baseline": baseline, "delta": delta, "p_value": p_value}
         if not pairs:
             yield row
