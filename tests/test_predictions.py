@@ -10,11 +10,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import polars
 import pytest
 
 from tests import tiny_model
-from workflow_scripts.common import chat, files
+from workflow_scripts.common import chat, files, tables
 from workflow_scripts.common.cli import UserError
+from workflow_scripts.instructions import translation
+from workflow_scripts.models import train
 from workflow_scripts.predictions import answer, prompts
 from workflow_scripts.predictions.engine import Engine, Request, load_tokenizer, token_limit
 
@@ -269,14 +272,31 @@ def test_reasons_need_no_model(texts: Path, capsys: pytest.CaptureFixture[str]) 
     assert all(set(row) == {"direction", "protocol", "reason"} for row in rows)
 
 
-def test_prompts_are_those_of_training_with_one_bos(model: Path, texts: Path) -> None:
-    tokenizer = Engine(model, 1).tokenizer
-    for row in prompts.questions(texts, "hin_Deva", FLORES):
-        assert isinstance(row, prompts.Question)
-        ids = chat.encode_prompt(tokenizer, row.messages)
-        assert ids == chat.encode_example(tokenizer, [*row.messages, {"role": "assistant", "content": "Die Katze"}])[0]
-        assert ids.count(tokenizer.bos_token_id) == 1
-        assert ids[0] == tokenizer.bos_token_id
+@pytest.mark.parametrize("chat_template", sorted((ROOT / "resources/chat_templates").glob("*.jinja")), ids=lambda path: path.stem)
+def test_prompts_are_those_of_training_with_one_bos(model: Path, texts: Path, tmp_path: Path, chat_template: Path) -> None:
+    """A pair goes the way of training (instruction, mixture, rows of the trainer) and the way of evaluation, in every wording."""
+    tokenizer = load_tokenizer(model)
+    tokenizer.chat_template = chat_template.read_text(encoding="utf-8")
+    asked, pairs = [], []
+    for template in tables.read("templates"):
+        questions = prompts.questions(texts, "hin_Deva", FLORES | {"template": template, "shots": [0], "limit": 2})
+        asked += [question for question in questions if isinstance(question, prompts.Question)]
+        for question in asked[-len(questions) :]:
+            source, target = question.direction.split("-")
+            pair = {"id": question.source, "corpus": "c", "licence": "CC0-1.0", "source_language": source, "target_language": target}
+            made = translation.make(polars.DataFrame([pair | {"source": question.source, "target": "Die Katze"}]), "hin_Deva", [template])
+            pairs.append(made.filter(source_language=source))
+    polars.concat(pairs).write_parquet(tmp_path / "mixture.parquet")
+    trained, _ = train.encode(tokenizer, tmp_path / "mixture.parquet", 512, "tiny")
+    assert len(trained) == len(asked) == 4 * len(tables.read("templates"))
+    for (ids, length), question in zip(trained, asked, strict=True):
+        prompt, answered = ids[:length].tolist(), ids[length:].tolist()
+        assert prompt == chat.encode_prompt(tokenizer, question.messages)
+        assert tokenizer.decode(prompt) == chat.prompt_text(tokenizer, question.messages)
+        assert (prompt.count(tokenizer.bos_token_id), prompt[0]) == (1, tokenizer.bos_token_id)
+        assert tokenizer.bos_token_id not in answered and answered[-1] == tokenizer.eos_token_id
+    few_shot = [row for row in prompts.questions(texts, "hin_Deva", FLORES) if isinstance(row, prompts.Question) and row.protocol == "3-shot"]
+    assert {chat.encode_prompt(tokenizer, row.messages).count(tokenizer.bos_token_id) for row in few_shot} == {1}
 
 
 def test_only_what_is_missing_runs_again(model: Path, texts: Path, capsys: pytest.CaptureFixture[str]) -> None:

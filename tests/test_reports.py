@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -17,7 +18,8 @@ from workflow_scripts.common import files, languages, ledger
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.common.ledger import Fact
 from workflow_scripts.reports import charts, collect, significance, site, table
-from workflow_scripts.scores import score
+from workflow_scripts.reports.run import Run
+from workflow_scripts.scores import choice, score
 
 FEW = ["eng_Latn", "zho_Hans", "deu_Latn", "arb_Arab", "tha_Thai", "zul_Latn"]
 KEPT_OUT = "zul_Latn"
@@ -215,26 +217,70 @@ def test_a_broken_row_names_its_file(tmp_path: Path) -> None:
 # statistics
 
 
-def test_holm_against_a_worked_example() -> None:
-    assert significance.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert significance.holm([0.9, 0.8]) == [1.0, 1.0]
+# Benjamini and Hochberg 1995, section 4.1: fifteen p values of one trial.
+PUBLISHED = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0]
 
 
-def test_sign_flip() -> None:
-    assert significance.sign_flip([1.0, 2.0, 3.0, 4.0]) == 2 / 16
-    assert significance.sign_flip([0.0, 0.0]) == 1
-    assert significance.sign_flip([1.0] * 12) == 2 / 4096
-    assert significance.sign_flip([1.0, -1.0] * 20) == 1
-    assert significance.sign_flip([1.0] * 40) <= 2 / significance.FLIPS
-    assert significance.sign_flip([0.3, -0.2] * 10 + [0.1]) == significance.sign_flip([0.3, -0.2] * 10 + [0.1])
+def test_corrections_against_worked_examples() -> None:
+    assert significance.corrected([0.01, 0.04, 0.03, 0.005], "holm") == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert significance.corrected([0.9, 0.8], "holm") == [1.0, 1.0]
+    assert significance.corrected([0.01, 0.04, 0.03, 0.005], "benjamini-hochberg") == pytest.approx([0.02, 0.04, 0.04, 0.02])
+    assert significance.corrected([0.9, 0.04], "none") == [0.9, 0.04]
+    found = {name: sum(p <= 0.05 for p in significance.corrected(PUBLISHED[::-1], name)) for name in significance.CORRECTIONS}
+    assert found == {"holm": 3, "benjamini-hochberg": 4, "none": 9}  # the paper has 3 (Bonferroni) and 4
+    with pytest.raises(ValueError, match="no correction is called"):
+        significance.corrected([0.5], "hochberg")
 
 
-def test_sacrebleu_p_values_are_doubled_and_ours_are_not() -> None:
+def test_the_test_over_languages_is_that_of_flipping_signs() -> None:
+    dice = random.Random(3)
+    for count in (6, 7, 9):
+        for shift in (-1.0, 0.0, 0.4, 2.0):
+            differences = [round(dice.gauss(shift, 1), 1) for _ in range(count)]
+            sums = [sum(sign * one for sign, one in zip(signs, differences, strict=True))
+                    for signs in itertools.product((1, -1), repeat=count)]  # fmt: skip
+            expected = sum(abs(one) >= abs(sum(differences)) - 1e-9 for one in sums) / 2**count
+            found = significance.over_languages(differences)
+            assert found.p_value == pytest.approx(expected)
+            assert found.low is not None and found.high is not None
+            assert (found.low <= 0 <= found.high) == (expected >= 0.05)
+            moved = significance.over_languages([one - found.low + 1e-6 for one in differences])
+            assert moved.low is not None and 0 < moved.low < 1e-5
+
+
+def test_the_interval_over_languages_holds_the_mean_as_often_as_it_says() -> None:
+    dice = np.random.default_rng(0)
+    for count in (6, 8, 20):
+        found = [significance.over_languages(list(dice.standard_t(3, count) * 5 + 2)) for _ in range(1000)]
+        held = sum(one.low <= 2 <= one.high for one in found if one.low is not None and one.high is not None)
+        level = 1 - 2 / 64 if count == 6 else 0.95  # the finest there is with six languages
+        assert held == pytest.approx(1000 * level, abs=28)  # four standard errors
+
+
+def test_means_over_languages_at_the_edges() -> None:
+    assert significance.over_languages([0.0] * 8).p_value == 1
+    assert significance.over_languages([1.0, -1.0] * 20).p_value == 1
+    assert significance.over_languages([1.0] * 12).p_value == 2 / 4096
+    assert significance.over_languages([1.0] * 40).p_value == 2 / 10_000
+    many = [0.3, -0.2] * 10 + [0.1]
+    assert significance.over_languages(many) == significance.over_languages(many)
+    few = significance.over_languages([5.0, 6.0, 7.0, 8.0, 9.0])
+    assert (few.value, few.low, few.high, few.p_value) == (7, None, None, None)
+    assert few.reason == "n/a: 5 languages; fewer than 6 can never reach p < 0.05"
+
+
+def test_only_the_bootstrap_of_sacrebleu_is_doubled() -> None:
     ours, theirs = "pivotlift|accuracy|bs:1000|seed:12345|v1", "nrefs:1|bs:1000|seed:12345|case:mixed|version:2.6.0"
+    randomised = "nrefs:1|bs:1000|ar:10000|seed:12345|case:mixed|version:2.6.0"
     assert significance.two_sided(0.02, theirs) == 0.04
     assert significance.two_sided(0.8, theirs) == 1
     assert significance.two_sided(0.02, ours) == 0.02
+    assert significance.two_sided(0.02, randomised) == 0.02
     assert significance.smallest(theirs) == 2 / 1001
+    assert significance.smallest(randomised) == 1 / 10_001
+    assert significance.smallest(choice.signature("letters", 1000)) == 1 / 1001
+    assert significance.smallest(choice.signature("letters", 1000, "randomisation")) == 1 / 10_001
+    assert significance.smallest("pivotlift|copies|v1") == 0
 
 
 # pages
@@ -308,6 +354,63 @@ def test_the_index_tells_what_got_worse(report: Path) -> None:
     here = scores[(scores["model"] == BASE) & (scores["benchmark"] == "udhr") & (scores["metric"] == "chrF++")]
     means = here[here["language"].isin(inside["language"])].groupby("protocol")["value"].mean()
     assert f"the base has {means['0-shot']:.1f} (0-shot) and {means['3-shot']:.1f} (3-shot)" in text
+
+
+def test_every_claim_of_the_index_stands_in_a_table(report: Path) -> None:
+    tests, over = (pd.read_csv(report / name, keep_default_na=False) for name in ("significance.csv", "over_languages.csv"))
+    scores = pd.read_csv(report / "scores.csv", keep_default_na=False)
+    assert len(tests) == (scores["baseline"] != "").sum()
+    assert set(tests["correction"]) == {"holm"}
+    assert set(tests.loc[tests["languages"] == "kept out", "language"]) == {KEPT_OUT}
+    family = tests[
+        (tests["direction"].str.endswith("-eng_Latn")) & (tests["baseline"] == f"{BASE}/3-shot") & (tests["protocol"] == "0-shot")
+    ]
+    assert set(family["tests"]) == {len(family)} == {5}
+    assert list(family["p_corrected"]) == pytest.approx(significance.corrected(list(family["p_two_sided"]), "holm"), rel=1e-4)
+    assert list(family["p_two_sided"]) == pytest.approx([min(1, 2 * p) for p in family["p_value"].astype(float)], rel=1e-4)
+    ways = {"X → English": tests["direction"].str.endswith("-eng_Latn"), "English → X": tests["direction"].str.startswith("eng_Latn-")}
+    for row in over[over["direction"].isin(ways)].itertuples():
+        alike = np.logical_and.reduce([tests[name] == getattr(row, name) for name in ("baseline", "protocol", "languages")])
+        same = tests[ways[row.direction] & alike]
+        assert (row.n, row.better, row.worse) == (len(same), (same["verdict"] == "better").sum(), (same["verdict"] == "worse").sum())
+        assert row.delta == pytest.approx(same["delta"].mean(), rel=1e-4)
+    index = " ".join(Page(report / "index.html").text.split())
+    told = re.findall(r"the mean change over all directions is ([+−][\d.]+) over (\d) languages?, too few for a test", index)
+    rows = over[(over["direction"] == "all directions") & (over["protocol"] == "0-shot") & (over["baseline"] == f"{BASE}/3-shot")]
+    assert told == [(f"{row.delta:+.1f}".replace("-", "−"), str(row.n)) for row in rows.itertuples()]
+    assert "paired bootstrap, two-sided, Holm's correction over the languages of a direction, 5 %" in index
+
+
+def test_another_correction_and_test_are_named_wherever_they_count(report: Path, tmp_path: Path) -> None:
+    results = shutil.copytree(report.parent, tmp_path / "results")
+    scores = pd.read_parquet(results / "reports/scores.parquet")
+    scores["signature"] = scores["signature"].str.replace("|bs:200|", "|bs:200|ar:10000|")
+    scores.to_parquet(results / "reports/scores.parquet")
+    arguments = [*write_models(results), *write_config(results, FEW, ["udhr", "reading"])]
+    config = files.read_json(results / "config.json")
+    files.write_json(results / "config.json", config | {"reports": {"correction": "benjamini-hochberg"}})
+    output = run_site(results, arguments)
+    for page in pages(output):
+        text = " ".join(Page(page).text.split())
+        assert (
+            "approximate randomisation, two-sided, Benjamini and Hochberg's correction over the languages" in text
+            or "eng_Latn" in page.name
+        )
+        assert "Holm" not in text and "bootstrap, two-sided" not in text
+    tests = pd.read_csv(output / "significance.csv")
+    assert set(tests["correction"]) == {"benjamini-hochberg"}
+    assert (tests["p_two_sided"] == tests["p_value"].fillna(1)).all(), "randomisation is two-sided already"
+    before = pd.read_csv(report / "significance.csv")
+    assert (tests["p_corrected"] <= before["p_corrected"]).all() and (tests["p_corrected"] < before["p_corrected"]).any()
+
+
+def test_a_lower_error_rate_is_better(report: Path) -> None:
+    scores = pd.read_parquet(report / "scores.parquet")
+    before, after = (
+        Run(frame, [], {}, [], {}, {}, report, report).compared for frame in (scores, scores.replace({"metric": {"chrF++": "TER"}}))
+    )
+    swapped = before["verdict"].where(before["metric"] != "chrF++", before["verdict"].replace({"better": "worse", "worse": "better"}))
+    assert list(after["verdict"]) == list(swapped) and set(swapped) >= {"better", "worse"}
 
 
 def test_worst_language_first(report: Path) -> None:
@@ -429,14 +532,22 @@ def test_compact_drawings_are_the_same_drawings() -> None:
 
 
 def test_the_table_tells_the_gain_of_every_language(report: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table.main(["--scores", str(report / "scores.csv"), "--ledger", str(report / "ledger.csv"), "--benchmark", "udhr"])
+    table.main(["--reports", str(report), "--benchmark", "udhr"])
     printed = capsys.readouterr().out
-    for code in FEW:
-        if code != "eng_Latn":
-            assert f"| {languages.get(code).name}" in printed
-    assert "mean of" in printed and "Significantly better: " in printed
+    tests = pd.read_csv(report / "significance.csv")
+    tests = tests[(tests["metric"] == "chrF++") & (tests["baseline"] == f"{BASE}/0-shot")].set_index("direction")
+    for code in FEW[1:]:
+        (line,) = (line for line in printed.splitlines() if line.startswith(f"| {languages.get(code).name}"))
+        shown = [cell.strip() for cell in line.split("|")[2:-1]]
+        for cell, way in ((shown[3], f"{code}-eng_Latn"), (shown[7], f"eng_Latn-{code}")):
+            mark = {"better": " ▲", "worse": " ▼"}.get(tests.loc[way, "verdict"], "")
+            assert cell == f"{tests.loc[way, 'delta']:+.1f}{mark}".replace("-", "−")
+    inside = tests[(tests["languages"] == "trained") & tests.index.str.endswith("-eng_Latn")]["verdict"]
+    better, worse = (inside == "better").sum(), (inside == "worse").sum()
+    assert f"Languages trained: {better} of 4 better, {worse} worse into English, on average +" in printed
+    assert "Better and worse: p < 0.05, Holm's correction. A mean of fewer than 6 languages can never reach that" in printed
     with pytest.raises(UserError, match="no trained model has a score on flores200"):
-        table.main(["--scores", str(report / "scores.csv"), "--ledger", str(report / "ledger.csv"), "--benchmark", "flores200"])
+        table.main(["--reports", str(report), "--benchmark", "flores200"])
 
 
 def test_a_leak_is_said_on_the_index(tmp_path: Path) -> None:

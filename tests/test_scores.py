@@ -12,7 +12,7 @@ import pytest
 
 from workflow_scripts.common import files, tables
 from workflow_scripts.common.cli import UserError
-from workflow_scripts.scores import choice, score
+from workflow_scripts.scores import choice, resampling, score
 
 GERMAN = [
     "Die Katze sitzt auf der Matte und schläft.",
@@ -201,6 +201,30 @@ def test_accuracy_against_its_baseline(udhr: Path) -> None:
     assert "chance:25%" in row["signature"]
     [same] = run(udhr, choices(good), choices(good))
     assert (same["delta"], same["p_value"]) == (0, 1)
+
+
+def test_randomisation_of_passages() -> None:
+    """Six passages that all speak for one system: of the 64 ways to exchange them, two are as extreme."""
+    passages = [f"p{number // 2}" for number in range(12)]
+    delta, p_value = choice.compare(passages, [False] * 12, [True] * 12, 1000, "randomisation")
+    assert delta == 100
+    assert p_value == pytest.approx(2 / 64, abs=4 * (1 / 32 * 31 / 32 / resampling.TRIALS) ** 0.5)
+    assert choice.compare(passages, [True] * 12, [True] * 12, 1000, "randomisation") == (0, 1)
+    assert choice.compare(["p"] * 12, [False] * 12, [True] * 12, 1000, "randomisation") == (100, None)
+    clumped = [f"p{number // 4}" for number in range(12)]
+    assert choice.compare(clumped, [False] * 12, [True] * 12, 1000, "randomisation")[1] > 0.2, "three passages can tell nothing"
+
+
+@pytest.mark.parametrize("significance", ["bootstrap", "randomisation"])
+def test_the_signature_names_the_test(udhr: Path, significance: str) -> None:
+    way = "eng_Latn-deu_Latn"
+    rows = run(udhr, answers(LIFTED, way), answers(BASE, way), significance=significance)
+    reading(udhr, "+++-" * 10)
+    rows += run(udhr, choices("+++-" * 10), choices("+---" * 10), significance=significance)
+    tested = [row for row in rows if row["baseline"]]
+    assert {row["metric"] for row in tested} == {"chrF++", "BLEU", "accuracy"}
+    assert all(("|ar:10000|" in row["signature"]) == (significance == "randomisation") for row in tested)
+    assert all(row["p_value"] == 1 / (10_000 + 1) for row in tested if significance == "randomisation" and row["metric"] == "chrF++")
 
 
 def test_passages_are_resampled_not_questions() -> None:

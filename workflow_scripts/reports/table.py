@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..common import cli, languages
 from .run import BETTER, KEPT_OUT, TRAINED, WORSE
-from .significance import CORRECTIONS, FEWEST
+from .significance import CORRECTIONS, FEWEST, LEVEL
 
 ARROWS = {BETTER: " ▲", WORSE: " ▼"}
 WAYS = {"X → English": "into English", "English → X": "out of English"}
@@ -34,10 +34,9 @@ def rows_of(tests: pd.DataFrame, pivot: str = "eng_Latn") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["languages", "language", "way", "zero", "few", "trained", "delta", "verdict"])
 
 
-def cells(found: pd.DataFrame) -> str:
+def cells(found: pd.DataFrame, mark: str = "") -> str:
     """Base 0-shot, base few-shot, trained, change; means where `found` has several rows."""
     mean = found[["zero", "few", "trained", "delta"]].astype(float).mean()
-    mark = ARROWS.get(found["verdict"].iloc[0], "") if len(found) == 1 else ""
     few = "–" if pd.isna(mean["few"]) else f"{mean['few']:.1f}"
     return f"{mean['zero']:.1f} | {few} | {mean['trained']:.1f} | {mean['delta']:+.1f}{mark}".replace("-", "−")
 
@@ -49,7 +48,8 @@ def table(rows: pd.DataFrame) -> str:
     for name, title in ((TRAINED, "in training"), (KEPT_OUT, KEPT_OUT)):
         group = rows[rows["languages"] == name]
         for language, found in group.groupby("language"):
-            both = " | ".join(cells(found[found["way"] == way]) for way in WAYS.values())
+            sides = [found[found["way"] == way] for way in WAYS.values()]
+            both = " | ".join(cells(side, *side["verdict"].map(ARROWS).fillna("")) for side in sides)
             lines.append(f"| {languages.get(str(language)).name}{' (kept out)' if name == KEPT_OUT else ''} | {both} |")
         if len(group):
             both = " | ".join(f"**{cells(group[group['way'] == way]).replace(' | ', '** | **')}**" for way in WAYS.values())
@@ -57,19 +57,19 @@ def table(rows: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def summary(rows: pd.DataFrame, over: pd.DataFrame, correction: str) -> str:
-    """Wins and losses, and the tests of the means; `over` holds the rows of over_languages.csv against the base asked in the same way."""
-    counts = []
-    for (name, way), part in rows.groupby(["languages", "way"], sort=False):
-        better, worse = (int((part["verdict"] == verdict).sum()) for verdict in (BETTER, WORSE))
-        counts.append(f"{better} of {len(part)} {name} languages better and {worse} worse {way}")
-    means = []
-    for row in over.itertuples():
-        what = f"{row.delta:+.1f} {WAYS[row.direction]} for the {row.n} {row.languages}"
-        means.append(what if row.reason else f"{what} (95 % interval {row.low:+.1f} to {row.high:+.1f}, p = {row.p_value:.3f})")
-    lines = [f"Significant ({CORRECTIONS[correction]}): {'; '.join(counts)}.", f"Mean change: {'; '.join(means)}.".replace("-", "−")]
+def summary(over: pd.DataFrame, correction: str) -> str:
+    """Wins and losses and the tests of the means, from the rows of over_languages.csv against the base asked in the same way."""
+    lines = []
+    for name, found in over.groupby("languages", sort=False):
+        parts = []
+        for row in found.itertuples():
+            count = row.better + row.unclear + row.worse
+            test = "" if row.reason else f" (95 % interval {row.low:+.1f} to {row.high:+.1f}, p = {row.p_value:.3f})"
+            parts.append(f"{row.better} of {count} better, {row.worse} worse {WAYS[row.direction]}, on average {row.delta:+.1f}{test}")
+        lines.append(f"Languages {name}: {'; '.join(parts)}.".replace("-", "−"))
+    lines.append(f"Better and worse: p < {LEVEL}, {CORRECTIONS[correction]}.")
     if (over["reason"] != "").any():
-        lines.append(f"Fewer than {FEWEST} languages can never reach p < 0.05, so their mean has neither interval nor p value.")
+        lines[-1] += f" A mean of fewer than {FEWEST} languages can never reach that, so it has neither interval nor p value."
     return "\n".join(lines)
 
 
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
     for model, found in tests.groupby("model"):
         rows = rows_of(found)
         print(f"\n{model}, chrF++ on {args.benchmark}\n\n{table(rows)}\n")
-        print(summary(rows, over[over["model"] == model], found["correction"].iloc[0]))
+        print(summary(over[over["model"] == model], found["correction"].iloc[0]))
 
 
 if __name__ == "__main__":
