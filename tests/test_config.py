@@ -43,6 +43,8 @@ def test_null_removes_a_key():
         ({"langauges": ["deu_Latn"]}, "langauges"),
         ({"evaluate": {"metrics": ["chrf"]}}, "chrF++ must be among them"),
         ({"evaluate": {"metrics": ["BLEU"]}}, "chrF++ must be among them"),
+        ({"evaluate": {"significance": "randomization"}}, "evaluate.significance"),
+        ({"reports": {"correction": "bonferroni"}}, "reports.correction"),
         ({"models": {"gemma-3-270m": {"chat_template": "plane"}}}, "there is no resources/chat_templates/plane.jinja"),
         ({"pivots": ["eng_Latn"], "mixtures": {"laptop": {"shares": {"zho_Hans": None, "eng_Latn": 0.08}}}}, "zho is none of the pivots"),
         ({"languages": ["eng_Latn", "zho_Hans"]}, "trim.languages needs deu_Latn"),
