@@ -272,10 +272,12 @@ def test_means_over_languages_at_the_edges() -> None:
 def test_only_the_bootstrap_of_sacrebleu_is_doubled() -> None:
     ours, theirs = "pivotlift|accuracy|bs:1000|seed:12345|v1", "nrefs:1|bs:1000|seed:12345|case:mixed|version:2.6.0"
     randomised = "nrefs:1|bs:1000|ar:10000|seed:12345|case:mixed|version:2.6.0"
-    assert significance.two_sided(0.02, theirs) == 0.04
-    assert significance.two_sided(0.8, theirs) == 1
-    assert significance.two_sided(0.02, ours) == 0.02
-    assert significance.two_sided(0.02, randomised) == 0.02
+    assert significance.two_sided(0.02, theirs, 20) == 0.04
+    assert significance.two_sided(0.8, theirs, 20) == 1
+    assert significance.two_sided(0.02, ours, 20) == 0.02
+    assert significance.two_sided(0.02, randomised, 20) == 0.02
+    assert significance.two_sided(0.0001, randomised, 8) == significance.two_sided(0.001, theirs, 8) == 2 / 2**8
+    assert significance.two_sided(0.0001, randomised, 1) == 1
     assert significance.smallest(theirs) == 2 / 1001
     assert significance.smallest(randomised) == 1 / 10_001
     assert significance.smallest(choice.signature("letters", 1000)) == 1 / 1001
@@ -475,8 +477,20 @@ def test_too_few_resamples_are_said(report: Path, tmp_path: Path) -> None:
     scores.to_parquet(results / "reports/scores.parquet")
     output = run_site(results, [*write_models(results), *write_config(results, FEW, ["udhr", "reading"])])
     text = " ".join(Page(output / "index.html").text.split())
-    assert "Too few resamples to tell." in text
+    assert "Too few resamples to tell." in text and "evaluate.resamples to 240 or more" in text
     assert "no language is significantly worse" not in text.lower()
+
+
+def test_too_few_sentences_are_told_from_too_few_resamples(report: Path) -> None:
+    scores = pd.read_parquet(report / "scores.parquet")
+    scores["p_value"] = scores["p_value"].where(scores["p_value"] > 0.1, 0.0001)
+    scores["signature"] = scores["signature"].str.replace("|bs:200|", "|bs:200|ar:10000|")
+    for items, needed in ((8, 8), (4, 8)):
+        found = site.too_few(Run(scores.assign(n=items), [], {}, [], {}, {}, report, report))
+        assert ("sentences" in found) == (items < needed)
+        assert "resamples" not in found
+        if found:
+            assert (found["sentences"]["needed"], found["sentences"]["benchmarks"]) == (needed, ["udhr"])
 
 
 def big_scores(results: Path, codes: list[str], name: str) -> list[Path]:

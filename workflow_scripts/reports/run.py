@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..common import files, languages, ledger
@@ -134,21 +135,25 @@ class Run:
     def compared(self) -> pd.DataFrame:
         """Every row with a baseline, with its `group`, two-sided and corrected p value, and a verdict.
 
-        The correction runs over the languages of each model, baseline, benchmark, protocol, metric and direction. `unresolved` is true
-        where more resamples could make a difference: the p value is the smallest that there can be, and still not significant.
+        The correction runs over the languages of each model, baseline, benchmark, protocol, metric and direction. `short_of` names what
+        the test lacks where the p value is the smallest that there can be, and still not significant: "resamples" or "sentences".
         """
         rows = self.scores[(self.scores["baseline"] != "") & self.scores["delta"].notna()].copy()
         rows["group"] = [group_of(*cell) for cell in zip(rows["language"], rows["direction"], strict=True)]
         rows["base_value"] = rows["value"] - rows["delta"]
-        tests = list(zip(rows["p_value"].astype(float), rows["signature"], strict=True))
-        rows["p_two_sided"] = [significance.two_sided(p, signature) if p == p else 1.0 for p, signature in tests]
+        tests = list(zip(rows["p_value"].astype(float), rows["signature"], rows["n"], strict=True))
+        rows["p_two_sided"] = [significance.two_sided(*test) if test[0] == test[0] else 1.0 for test in tests]
         rows["p_corrected"], rows["tests"] = 1.0, 1
         for _, family in rows.groupby(FAMILY, sort=False):
             rows.loc[family.index, "p_corrected"] = significance.corrected(list(family["p_two_sided"]), self.correction)
             rows.loc[family.index, "tests"] = len(family)
         sure = rows["p_corrected"] < significance.LEVEL
-        smallest = pd.Series([significance.smallest(signature) for _, signature in tests], rows.index, dtype=float)
-        rows["unresolved"] = ~sure & (rows["p_two_sided"] <= smallest * (1 + 1e-9))
+        rows["short_of"] = ""
+        for lack, bounds in (
+            ("sentences", [significance.fewest(items) for _, _, items in tests]),
+            ("resamples", [significance.smallest(signature) for _, signature, _ in tests]),
+        ):
+            rows.loc[~sure & np.isclose(rows["p_two_sided"], np.array(bounds, dtype=float), rtol=1e-9, atol=0), "short_of"] = lack
         gain = rows["delta"].where(~rows["metric"].isin(LOWER_IS_BETTER), -rows["delta"])
         rows["verdict"] = UNCLEAR
         rows.loc[sure & (gain > 0), "verdict"] = BETTER

@@ -21,20 +21,28 @@ SEED = 12345
 FEWEST = 6  # the smallest n with 2 / 2^n < 0.05
 
 
-def two_sided(p_value: float, signature: str) -> float:
-    """A two-sided p value from a row of scores.csv.
+def two_sided(p_value: float, signature: str, items: int) -> float:
+    """A two-sided p value from a row of scores.csv; `items` is how many sentences were scored.
 
-    sacrebleu's paired bootstrap is one-sided in effect (it compares the centred spread of |difference| with |difference|: under
-    the null hypothesis a tenth of the tests fall below 0.05), so its p values are doubled. Approximate randomisation is two-sided
-    already, and so are our own tests.
+    sacrebleu's paired bootstrap is one-sided in effect (it compares the centred spread of |difference| with |difference|), so its p values
+    are doubled. Approximate randomisation is two-sided already, and so are our own tests. sacrebleu counts only what is more extreme
+    than the observed difference; but of the 2^n exchanges of n sentences two are that difference itself, so no p value is below 2 / 2^n.
     """
-    return min(1.0, 2 * p_value) if "|version:" in signature and "|ar:" not in signature else p_value
+    if "|version:" not in signature:
+        return p_value
+    return min(1.0, max(p_value if "|ar:" in signature else 2 * p_value, fewest(items)))
+
+
+def fewest(items: int) -> float:
+    """The smallest two-sided p value that a paired test of so many sentences can give."""
+    return 2.0 ** (1 - items)
 
 
 def smallest(signature: str) -> float:
     """The smallest two-sided p value that a row's number of trials or resamples can give; 0 where it was not resampled."""
     found = re.search(r"\bar:(\d+)", signature) or re.search(r"\bbs:(\d+)", signature)
-    return two_sided(1 / (int(found[1]) + 1), signature) if found else 0.0
+    doubled = "|version:" in signature and "|ar:" not in signature
+    return (1 + doubled) / (int(found[1]) + 1) if found else 0.0
 
 
 def corrected(p_values: Sequence[float], method: str) -> list[float]:

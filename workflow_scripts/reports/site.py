@@ -12,6 +12,7 @@ By hand:
 
 import argparse
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -147,12 +148,17 @@ def losses_of(report: Run, pair: Pair) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: row["delta"])
 
 
-def too_few_resamples(report: Run) -> dict[str, int] | None:
-    """How many tests gave the smallest p value that their resamples can give and are not significant still; how many would do."""
-    rows = report.compared[report.compared["unresolved"]]
-    if rows.empty:
-        return None
-    return {"tests": len(rows), "needed": int(-(-2 * rows["tests"].max() // run.significance.LEVEL))}
+def too_few(report: Run) -> dict[str, dict[str, Any]]:
+    """Tests that are not significant although no p value can be smaller, by what they lack, and what would do."""
+    found: dict[str, dict[str, Any]] = {}
+    for lack, rows in report.compared[report.compared["short_of"] != ""].groupby("short_of"):
+        needed = int(rows["tests"].max()) / run.significance.LEVEL  # for Holm's correction; the other needs less
+        found[str(lack)] = {
+            "tests": len(rows),
+            "benchmarks": sorted(set(rows["benchmark"])),
+            "needed": math.ceil(2 * needed) if lack == "resamples" else math.floor(math.log2(needed)) + 2,
+        }
+    return found
 
 
 def write_table(path: Path, rows: pd.DataFrame) -> None:
@@ -265,7 +271,7 @@ def index_page(report: Run, output: Path, jinja: jinja2.Environment) -> None:
         losses={pair: losses_of(report, pair) for pair in report.pairs},
         leaks=leaks_of(report),
         named=NAMED,
-        too_few=too_few_resamples(report),
+        too_few=too_few(report),
         tables=[table for pair in report.pairs for name in report.benchmarks if (table := score_table(report, pair, name))],
         mixture=figure(charts.shares(mixture), label) if len(mixture) else None,
         curve=figure(charts.losses(curve), "Training loss by optimiser step") if len(curve) else None,
