@@ -4,8 +4,8 @@
 
 1. Intervals of a mean over languages: how often they hold the true mean, beside the percentile bootstrap over languages.
 2. Paired tests of one language, on real answers of a finished run (translations into English, all languages together): sentences are
-   drawn, and the answers of base and trained model exchanged at random, so that neither is better. A test at 5 % should find a difference in
-   5 % of such pairs, at 0.5 % (about what Holm's correction asks of the first of ten languages) in 0.5 %.
+   drawn, and the answers of base and trained model exchanged at random, so that neither is better. A test at 5 % should find a
+   difference in 5 % of such pairs, at 0.5 % (what Holm's correction asks of the first of ten languages) in 0.5 %.
 """
 
 import argparse

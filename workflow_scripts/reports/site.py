@@ -395,8 +395,10 @@ def model_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None:
                 figures.append(found | {"scatter": figure(points, f"{found['metric']} on {benchmark}: {pair.base} against {pair.model}")})
             page = template.render(
                 root="../", run=report, pair=pair, figures=figures,
-                comparisons=[row for row in report.over_languages
-                             if row["model"] == pair.model and row["baseline"].startswith(pair.base + "/")],
+                comparisons=[list(part) for _, part in groupby(
+                    (row for row in report.over_languages if row["model"] == pair.model and row["baseline"].startswith(pair.base + "/")),
+                    key=lambda row: (row["benchmark"], row["metric"], row["protocol"], row["baseline"]),
+                )],
                 losses=losses_of(report, pair),
                 manifests=[report.manifests[name] for name in report.ancestors(pair.model) if name in report.manifests],
             )  # fmt: skip

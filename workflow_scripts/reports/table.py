@@ -78,8 +78,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--reports", type=Path, default=Path("results/reports"), help="folder of significance.csv and over_languages.csv")
     parser.add_argument("--benchmark", default="messages")
     args = parser.parse_args(argv)
-    tests, over = (pd.read_csv(args.reports / name, keep_default_na=False, na_values={"low": "", "high": "", "p_value": ""})
-                   for name in ("significance.csv", "over_languages.csv"))  # fmt: skip
+    paths = [args.reports / name for name in ("significance.csv", "over_languages.csv")]
+    if missing := [path for path in paths if not path.is_file()]:
+        raise cli.UserError(f"{missing[0]} is missing. Make it first: snakemake {missing[0]}")
+    tests, over = (pd.read_csv(path, keep_default_na=False, na_values={"low": "", "high": "", "p_value": ""}) for path in paths)
     tests, over = (
         frame[(frame["benchmark"] == args.benchmark) & (frame["metric"] == "chrF++") & (frame["protocol"] == "0-shot")]
         for frame in (tests, over)
