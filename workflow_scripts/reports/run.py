@@ -150,7 +150,7 @@ class Run:
         sure = rows["p_corrected"] < significance.LEVEL
         rows["short_of"] = ""
         for lack, bounds in (
-            ("sentences", [significance.fewest(items) for _, _, items in tests]),
+            ("sentences", [significance.finest(items) for _, _, items in tests]),
             ("resamples", [significance.smallest(signature) for _, signature, _ in tests]),
         ):
             rows.loc[~sure & np.isclose(rows["p_two_sided"], np.array(bounds, dtype=float), rtol=1e-9, atol=0), "short_of"] = lack

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 LEVEL = 0.05
 CORRECTIONS = {
-    "holm": "Holm's correction",
-    "benjamini-hochberg": "Benjamini and Hochberg's correction",
-    "none": "not corrected",
+    "holm": "Holm's correction over the languages of a direction",
+    "benjamini-hochberg": "Benjamini and Hochberg's correction over the languages of a direction",
+    "none": "not corrected for the number of languages",
 }
 EXACT_UP_TO = 16  # languages: above that, subsets are drawn
 DRAWN = 9_999
@@ -30,10 +30,10 @@ def two_sided(p_value: float, signature: str, items: int) -> float:
     """
     if "|version:" not in signature:
         return p_value
-    return min(1.0, max(p_value if "|ar:" in signature else 2 * p_value, fewest(items)))
+    return min(1.0, max(p_value if "|ar:" in signature else 2 * p_value, finest(items)))
 
 
-def fewest(items: int) -> float:
+def finest(items: int) -> float:
     """The smallest two-sided p value that a paired test of so many sentences can give."""
     return 2.0 ** (1 - items)
 
