@@ -4,8 +4,8 @@
 
 1. Intervals of a mean over languages: how often they hold the true mean, beside the percentile bootstrap over languages.
 2. Paired tests of one language, on real answers of a finished run (translations into English, all languages together): sentences are
-   drawn, and the answers of base and trained model exchanged at random, so that neither is better. A test at 5 % should find a
-   difference in 5 % of such pairs, at 0.5 % (what Holm's correction asks of the first of ten languages) in 0.5 %.
+   drawn, and the answers of two systems exchanged at random, so that neither is better. A test at 5 % should find a difference in
+   5 % of such pairs, at 0.5 % (what Holm's correction asks of the first of ten languages) in 0.5 %.
 """
 
 import argparse
@@ -38,20 +38,21 @@ def intervals() -> None:
             print(f"| {name} | {count} | {' | '.join(f'{share:.1%}' for share in held / SAMPLES)} |")
 
 
-def pool(results: Path, benchmark: str, models: tuple[str, str]) -> list[tuple[str, str, str]]:
-    """Reference, answer of the base and answer of the trained model of every sentence into English."""
+def pool(results: Path, benchmark: str, systems: list[str]) -> list[tuple[str, ...]]:
+    """The reference and the answer of each system, for every sentence into English that both answered."""
     references = inputs.references(results / "benchmarks" / benchmark, "eng_Latn")
+    folders = [results / "predictions" / system.split("/")[0] / benchmark for system in systems]
     found = []
-    for path in sorted((results / "predictions" / models[1] / benchmark).glob("*.jsonl")):
-        base, trained = (inputs.read_predictions(results / "predictions" / model / benchmark / path.name) for model in models)
-        for key, answers in trained.items():
-            others = base[key]
-            if key[0].endswith("-eng_Latn") and key[1] == "0-shot" and not isinstance(answers, str) and not isinstance(others, str):
-                found += [(references[item], others[item], answers[item]) for item in sorted(answers)]
+    for path in sorted(folders[0].glob("*.jsonl")):
+        groups = [inputs.read_predictions(folder / path.name) for folder in folders]
+        way = f"{path.stem}-eng_Latn"
+        one, two = (group.get((way, system.split("/")[1]), "") for group, system in zip(groups, systems, strict=True))
+        if not isinstance(one, str) and not isinstance(two, str):
+            found += [(references[item], one[item], two[item]) for item in sorted(one)]
     return found
 
 
-def paired_tests(sentences: list[tuple[str, str, str]]) -> None:
+def paired_tests(sentences: list[tuple[str, ...]]) -> None:
     dice = np.random.default_rng(0)
     print("\n| sentences | test | p < 0.05 | p < 0.005 |\n| --- | --- | --- | --- |")
     for count in (8, 20, 100):
@@ -75,7 +76,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=ROOT / "results")
     parser.add_argument("--benchmark", default="messages")
-    parser.add_argument("--models", nargs=2, default=["gemma-3-270m-trimmed", "gemma-3-270m-lifted"], metavar="MODEL", help="base, trained")
+    systems = ["gemma-3-270m-trimmed/0-shot", "gemma-3-270m-trimmed/3-shot"]
+    parser.add_argument("--systems", nargs=2, default=systems, metavar="MODEL/PROTOCOL")
     arguments = parser.parse_args()
     intervals()
-    paired_tests(pool(arguments.results, arguments.benchmark, tuple(arguments.models)))
+    paired_tests(pool(arguments.results, arguments.benchmark, arguments.systems))
