@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common import chat, cli, files
-from . import prompts
+from . import choices, prompts
 from .engine import ENGINE_VERSION, Engine, Request, token_limit
 
 ANSWER_FIELDS = {"answer", "finish", "tokens", "logprobs"}
@@ -81,7 +81,7 @@ def compute(engine: Engine, todo: list[tuple[str, prompts.Question]], settings: 
     """Answer `todo` (language, question): gives (index in todo, fields of the answer) as each one is ready."""
     ids = [chat.encode_prompt(engine.tokenizer, question.messages) for _, question in todo]
     letters = [index for index, (_, question) in enumerate(todo) if question.protocol == "letters"]
-    for place, logprobs in engine.choose([ids[index] for index in letters], letter_tokens(engine.tokenizer)) if letters else ():
+    for place, logprobs in choices.choose(engine, [ids[index] for index in letters], letter_tokens(engine.tokenizer)) if letters else ():
         best = max(range(len(logprobs)), key=lambda choice: logprobs[choice])
         yield letters[place], {"answer": str(best + 1), "logprobs": [round(value, 6) for value in logprobs]}
     texts = [index for index, (_, question) in enumerate(todo) if question.protocol != "letters"]

@@ -108,21 +108,7 @@ class Engine:
                     batch.ended.add(row)
                     yield index, answer
 
-    def choose(self, prompts: Sequence[list[int]], choices: Sequence[int]) -> Iterator[tuple[int, list[float]]]:
-        """Natural-log probabilities of each choice (a token) as the next one, of shape [choices]; one forward pass a prompt."""
-        import torch
-
-        order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), prompts[index]))
-        for start in range(0, len(order), self.batch_size):
-            chunk = order[start : start + self.batch_size]
-            width = max(len(prompts[index]) for index in chunk)
-            mask = _right_aligned([[1] * len(prompts[index]) for index in chunk], width, self.device)
-            ids = _right_aligned([prompts[index] for index in chunk], width, self.device)
-            logits = self._forward(ids, mask, _cache([]))
-            scores = torch.log_softmax(logits.float(), dim=-1)[:, list(choices)]
-            yield from zip(chunk, scores.tolist(), strict=True)
-
-    def _forward(self, ids: "Tensor", mask: "Tensor", cache: "DynamicCache") -> "Tensor":
+    def forward(self, ids: "Tensor", mask: "Tensor", cache: "DynamicCache") -> "Tensor":
         """Logits at the last position [rows, vocabulary] for `ids` [rows, new] after `cache`, which grows by them."""
         import torch
 
@@ -145,10 +131,10 @@ class Engine:
         first, last = min(prompts), max(prompts)  # what these two share, all between them share
         length = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
         length = min(length, min(map(len, prompts)) - 1) if len(prompts) > 1 else 0
-        cache = _cache([])
+        cache = new_cache([])
         if length:
             ids = torch.tensor([prompts[0][:length]], device=self.device)
-            self._forward(ids, torch.ones_like(ids), cache)
+            self.forward(ids, torch.ones_like(ids), cache)
         return _Prefix(group, length, cache)
 
     def _prefill(self, indices: list[int], prompts: list[list[int]], prefix: "_Prefix") -> _Batch:
@@ -167,10 +153,10 @@ class Engine:
         def shifted(state: "Tensor") -> "Tensor":
             return torch.cat([pad(state[:, :, :kept], (0, 0, prefix.length - kept, 0)) for kept in cached])
 
-        cache = _cache([(shifted(layer[0]), shifted(layer[1])) for layer in prefix.cache])
-        mask = _right_aligned([[1] * len(prompt) for prompt in prompts], width, self.device)
-        ids = _right_aligned([prompt[-fed:] for prompt in prompts], fed, self.device)
-        logits = self._forward(ids, mask, cache)
+        cache = new_cache([(shifted(layer[0]), shifted(layer[1])) for layer in prefix.cache])
+        mask = right_aligned([[1] * len(prompt) for prompt in prompts], width, self.device)
+        ids = right_aligned([prompt[-fed:] for prompt in prompts], fed, self.device)
+        logits = self.forward(ids, mask, cache)
         return _Batch(indices, [[token] for token in logits.argmax(dim=-1).tolist()], mask, cache)
 
     def _step(self, batch: _Batch) -> _Batch:
@@ -179,7 +165,7 @@ class Engine:
 
         ids = torch.tensor([answer[-1:] for answer in batch.answers], device=self.device)
         batch.mask = torch.cat([batch.mask, torch.ones_like(ids)], dim=1)
-        logits = self._forward(ids, batch.mask, batch.cache)
+        logits = self.forward(ids, batch.mask, batch.cache)
         for answer, token in zip(batch.answers, logits.argmax(dim=-1).tolist(), strict=True):
             answer.append(token)
         return batch
@@ -222,14 +208,14 @@ def _queue(requests: Sequence[Request]) -> list[int]:
     return sorted(range(len(requests)), key=lambda index: (first[requests[index].group], -len(requests[index].ids), index))
 
 
-def _right_aligned(rows: list[list[int]], width: int, device: str) -> "Tensor":
+def right_aligned(rows: list[list[int]], width: int, device: str) -> "Tensor":
     """Lists of numbers as one tensor [rows, width], filled with 0 at the left."""
     import torch
 
     return torch.tensor([[0] * (width - len(row)) + row for row in rows], device=device)
 
 
-def _cache(layers: list[tuple["Tensor", ...]]) -> "DynamicCache":
+def new_cache(layers: list[tuple["Tensor", ...]]) -> "DynamicCache":
     """A cache that keeps every position, made of (keys, values) a layer."""
     from transformers import DynamicCache
 
@@ -260,4 +246,4 @@ def _join(parts: list[_Batch]) -> _Batch:
     layers = [tuple(stacked([layer[side] for layer in layers]) for side in (0, 1)) for layers in same_layer]
     mask = torch.cat([pad(part.mask, (margin, 0)) for part, margin in zip(parts, margins, strict=True)])
     indices = [index for part in parts for index in part.indices]
-    return _Batch(indices, [answer for part in parts for answer in part.answers], mask, _cache(layers))
+    return _Batch(indices, [answer for part in parts for answer in part.answers], mask, new_cache(layers))
