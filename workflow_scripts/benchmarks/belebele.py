@@ -1,7 +1,7 @@
 """BELEBELE: four-choice questions on passages, in the fields of its official JSON lines.
 
 An item is known by its passage's link and its question number, never by its line: the order of lines differs between languages. Texts
-are kept as they are published, quotation marks of an export included, since that is what other harnesses ask.
+are kept as they are published, quotation marks of an export and spaces at the end of answers included, since other harnesses ask that.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,14 @@ def _items(text: Text, row: Row) -> Items:
     items = {}
     for number, entry in enumerate(text.rows(), 1):
         try:
-            item = {field: entry[field].strip() for field in FIELDS}
-            item |= {"question_number": int(entry["question_number"]), "correct_answer_num": str(int(entry["correct_answer_num"]))}
+            item = {field: entry[field] for field in FIELDS}
+            if odd := [field for field, text in item.items() if not isinstance(text, str)]:
+                raise TypeError(f"{odd[0]} is not a text")
+            item |= {
+                "link": item["link"].strip(),
+                "question_number": int(entry["question_number"]),
+                "correct_answer_num": str(int(entry["correct_answer_num"])),
+            }
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise UserError(f"{text.name}: line {number} is not a BELEBELE item ({error!r}). {ANEW}") from error
         if item["correct_answer_num"] not in ("1", "2", "3", "4"):

@@ -108,7 +108,9 @@ def answer_minutes(config: Config, cluster: Cluster, model: str, benchmark: str)
         read = sum(2 * TEXT_TOKENS * (shots + 1) for shots in asked["shots"]) * ways * items
         written = len(asked["shots"]) * ways * items * asked["max_new_tokens"] / 2
     else:
-        read, written = READING_TOKENS * items, 0
+        protocols = asked.get("protocols", ["letters"])
+        read = READING_TOKENS * items * (len(protocols) + len(asked.get("shots", [0])) - 1)  # examples are read once for all
+        written = items * asked["max_new_tokens"] / 2 if "chat" in protocols else 0
     batch = config["evaluate"]["batch_size"]
     step = max(STEP_SECONDS, 2 * size / (gpu["bandwidth_gb_s"] * 1e9)) / batch
     return (read * 2 * size / (gpu["tflops"] * 1e12 * gpu["utilisation"]) + written * step) / 60

@@ -102,6 +102,15 @@ def _check_names(config: Config) -> None:
             raise UserError(f"config: the benchmark {name} is held out from the corpus {row['material']}; add that to `corpora`.")
         if row["shape"] == "flores" and not {"directions", "shots", "max_new_tokens"} <= settings.keys():
             raise UserError(f"config: evaluate.benchmarks.{name} needs directions, shots and max_new_tokens.")
+        protocols = settings.get("protocols", ["letters"])
+        if "protocols" in settings and row["shape"] != "belebele":
+            raise UserError(f"config: evaluate.benchmarks.{name}.protocols: only multiple choice has protocols; take it out.")
+        if "chat" in protocols and "max_new_tokens" not in settings:
+            raise UserError(f"config: evaluate.benchmarks.{name} needs max_new_tokens: in the protocol chat the model writes.")
+        if "shots" in settings and "letters" not in protocols:
+            raise UserError(
+                f"config: evaluate.benchmarks.{name}.shots: of its protocols only letters takes examples; add it, or take this out."
+            )
         ends = {end for direction in settings.get("directions", ()) for end in direction.split("-") if end != "X"}
         if strange := sorted(ends - {pivot.split("_")[0] for pivot in config["pivots"]}):
             raise UserError(f"config: evaluate.benchmarks.{name}.directions: {', '.join(strange)} is none of the pivots.")

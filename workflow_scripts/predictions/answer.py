@@ -23,6 +23,7 @@ from . import choices, prompts
 from .engine import ENGINE_VERSION, Engine, Request, token_limit
 
 ANSWER_FIELDS = {"answer", "finish", "tokens", "logprobs"}
+HARNESS_CHOICES = tuple(f" {letter}" for letter in prompts.LETTERS)
 
 
 def content_key(fingerprint: str, question: prompts.Question, settings: dict[str, Any]) -> str:
@@ -30,8 +31,9 @@ def content_key(fingerprint: str, question: prompts.Question, settings: dict[str
 
     The fingerprint covers tokenizer and chat template, so messages stand for tokens.
     """
-    names = ("max_new_tokens", "stop") if question.protocol != "letters" else ()
-    decoding = {name: settings[name] for name in names} or {"choices": prompts.LETTERS}
+    decoding: dict[str, Any] = {"choices": prompts.LETTERS if question.kind == "letters" else HARNESS_CHOICES}
+    if question.kind in ("translation", "chat"):
+        decoding = {"max_new_tokens": settings["max_new_tokens"], "stop": settings["stop"] if question.kind == "translation" else ""}
     return files.sha256_json(
         {"engine": ENGINE_VERSION, "model": fingerprint, "messages": question.messages, "source": question.source} | decoding
     )
@@ -77,22 +79,52 @@ def letter_tokens(tokenizer: Any) -> list[int]:
     return tokens
 
 
+def as_choices(engine: Engine, questions: list[prompts.Question]) -> list[choices.Choice]:
+    """Prompts and letters as token ids, of protocol harness as lm-evaluation-harness 0.4.13 makes them (HFLM, `_encode_pair`).
+
+    There the tokenizer adds its special tokens (BOS) as it does by itself, a continuation is what prompt and letter together have beyond
+    the prompt's tokens, and what is too long loses its beginning.
+    """
+    if questions[0].kind == "letters":
+        letters = [[token] for token in letter_tokens(engine.tokenizer)]
+        return [choices.Choice(chat.encode_prompt(engine.tokenizer, row.messages), letters, row.passage) for row in questions]
+    texts = [row.messages[0]["content"] for row in questions]
+    room = getattr(engine.model.config, "max_position_embeddings", engine.tokenizer.model_max_length)
+    ids = engine.tokenizer(texts)["input_ids"]
+    whole = [engine.tokenizer([text + choice for text in texts])["input_ids"] for choice in HARNESS_CHOICES]
+    made = []
+    for index, row in enumerate(questions):
+        letters = [tokens[index][len(ids[index]) :] for tokens in whole]
+        excess = len(ids[index]) + max(map(len, letters)) - room - 1
+        made.append(choices.Choice(ids[index][max(excess, 0) :], letters, row.passage))
+    return made
+
+
+def as_request(engine: Engine, language: str, question: prompts.Question, settings: dict[str, Any]) -> Request:
+    """A prompt to write after, with its limit: of a translation by its source, in chat `max_new_tokens`."""
+    limit = settings["max_new_tokens"]
+    if question.kind == "translation":
+        limit = token_limit(len(engine.tokenizer(question.source, add_special_tokens=False)["input_ids"]), limit)
+    group = f"{language} {question.protocol} {question.direction}"
+    return Request(chat.encode_prompt(engine.tokenizer, question.messages), limit, group)
+
+
 def compute(engine: Engine, todo: list[tuple[str, prompts.Question]], settings: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Answer `todo` (language, question): gives (index in todo, fields of the answer) as each one is ready."""
-    ids = [chat.encode_prompt(engine.tokenizer, question.messages) for _, question in todo]
-    letters = [index for index, (_, question) in enumerate(todo) if question.protocol == "letters"]
-    for place, logprobs in choices.choose(engine, [ids[index] for index in letters], letter_tokens(engine.tokenizer)) if letters else ():
-        best = max(range(len(logprobs)), key=lambda choice: logprobs[choice])
-        yield letters[place], {"answer": str(best + 1), "logprobs": [round(value, 6) for value in logprobs]}
-    texts = [index for index, (_, question) in enumerate(todo) if question.protocol != "letters"]
-    requests = []
-    for index in texts:
-        language, question = todo[index]
-        source_tokens = len(engine.tokenizer(question.source, add_special_tokens=False)["input_ids"])
-        limit = token_limit(source_tokens, settings["max_new_tokens"])
-        requests.append(Request(ids[index], limit, f"{language} {question.protocol} {question.direction}"))
-    for place, answer in engine.generate(requests, settings["stop"]) if requests else ():
-        yield texts[place], {"answer": answer.text, "finish": answer.finish, "tokens": answer.tokens}
+    kinds: dict[tuple[str, str], list[int]] = {}
+    for index, (language, question) in enumerate(todo):
+        # Prompts of one language and protocol share their worked examples; what is written is batched over languages.
+        choosing = question.kind in ("letters", "harness")
+        kinds.setdefault((question.kind, f"{language} {question.protocol}" if choosing else ""), []).append(index)
+    for (kind, _), places in kinds.items():
+        if kind in ("letters", "harness"):
+            for place, logprobs in choices.choose(engine, as_choices(engine, [todo[index][1] for index in places])):
+                best = max(range(len(logprobs)), key=lambda choice: logprobs[choice])
+                yield places[place], {"answer": str(best + 1), "logprobs": [round(value, 6) for value in logprobs]}
+        else:
+            requests = [as_request(engine, *todo[index], settings) for index in places]
+            for place, answer in engine.generate(requests, settings["stop"] if kind == "translation" else ""):
+                yield places[place], {"answer": answer.text, "finish": answer.finish, "tokens": answer.tokens}
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,16 +1,16 @@
 """Benchmark items become requests: what is asked of the model, one request an item, direction and protocol.
 
-Shape `flores` asks for translations (0-shot or with the first dev items as examples), shape `belebele` for the letter of one
-of four answers. A language without text gives reasons instead of requests, never nothing.
+Shape `flores` asks for translations (0-shot or with the first dev items as examples), shape `belebele` for one of four answers, by up
+to three protocols (see `_reading`). A language without text gives reasons instead of requests, never nothing.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..common.chat import Messages
 from ..common.cli import UserError
-from ..common.files import read_json
+from ..common.files import read_json, sha256_text
 from ..common.prompts import few_shot
 
 LETTERS = ("A", "B", "C", "D")
@@ -19,13 +19,15 @@ NO_EXAMPLES = "n/a: no dev split to draw examples from"
 
 @dataclass(frozen=True)
 class Question:
-    """One item to answer. `source` is the text to translate, "" where the answer is a letter (protocol "letters")."""
+    """One item to answer. `source` is the text to translate, "" in multiple choice; `passage` names what several questions share."""
 
     item: int | str
     direction: str
     protocol: str
     messages: Messages
     source: str = ""
+    passage: str = ""
+    kind: Literal["translation", "letters", "harness", "chat"] = "translation"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def questions(folder: Path, language: str, settings: dict[str, Any]) -> list[Que
     """
     data = _read(folder, language)
     if data["shape"] == "belebele":
-        return _letters(data, settings.get("limit"))
+        return _reading(data, settings)
     if data["shape"] == "flores":
         return _translations(folder, data, settings)
     raise UserError(f"{folder / language}.json has the shape {data['shape']!r}, but only flores and belebele can be answered.")
@@ -119,14 +121,65 @@ def _one_direction(
     return asked
 
 
-def _letters(data: dict[str, Any], limit: int | None) -> list[Question | Gap]:
-    """The letter prompt of lm-evaluation-harness's belebele task: passage, question, four options, then the letter."""
-    language = data["language"]
-    if data["reason"]:
-        return [Gap(language, "letters", data["reason"])]
-    asked: list[Question | Gap] = []
-    for row in data["items"][:limit]:
-        options = "\n".join(f"{letter}: {row[f'mc_answer{number}']}" for number, letter in enumerate(LETTERS, 1))
-        prompt = f"P: {row['flores_passage']}\nQ: {row['question']}\n{options}\nAnswer:"
-        asked.append(Question(row["item"], language, "letters", [{"role": "user", "content": prompt}]))
-    return asked
+def _reading(data: dict[str, Any], settings: dict[str, Any]) -> list[Question | Gap]:
+    """Multiple choice by each protocol of `settings`.
+
+    letters: the prompt of BELEBELE's paper (arXiv 2308.16884, section 4) in the model's chat template; the most probable of four letters.
+    With examples it is called letters-<n>-shot, see `_examples`.
+    harness: lm-evaluation-harness's task belebele_<language> (version 0.0), 0-shot: the same prompt, but the bare text, byte for byte,
+    spaces at the end of answers included. With examples that task takes its first test items, so there is no such protocol here.
+    chat: the paper's instruction for chat models; the model writes, and the stage scores reads the answer out of that.
+    """
+    language, found = data["language"], list[Question | Gap]()
+    items = data["items"][: settings.get("limit")]
+    for protocol in sorted(settings.get("protocols", ["letters"])):
+        for shots in sorted(settings.get("shots", [0])) if protocol == "letters" else [0]:
+            name = f"letters-{shots}-shot" if shots else protocol
+            examples = _examples(data["items"], shots)
+            tests = [row for row in items if row["link"] not in {example["link"] for example in examples}]
+            reason = data["reason"]
+            if not reason and not (tests and len(examples) == shots):
+                reason = f"n/a: too few passages to keep {shots} out of the test as examples, and BELEBELE has no other split"
+            if reason:
+                found.append(Gap(language, name, reason))
+                continue
+            shown = "".join(f"{letter_prompt(_plain(row))} {LETTERS[int(row['correct_answer_num']) - 1]}\n\n" for row in examples)
+            for row in tests:
+                text = {"harness": harness_prompt(row), "chat": chat_prompt(_plain(row))}.get(protocol, shown + letter_prompt(_plain(row)))
+                message = {"role": "user", "content": text}
+                found.append(Question(row["item"], language, name, [message], passage=row["link"], kind=protocol))
+    return found
+
+
+def _examples(items: list[dict[str, Any]], shots: int) -> list[dict[str, Any]]:
+    """One question from each of `shots` passages, the same in every language; their passages are left out of that test.
+
+    BELEBELE is a test set only. Its paper draws examples from an English training collection under another licence, and
+    lm-evaluation-harness from the test itself.
+    """
+    first = {row["link"]: row for row in reversed(items)}
+    return [first[link] for link in sorted(first, key=sha256_text)[:shots]]
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """The row without spaces around its texts."""
+    return {name: value.strip() if isinstance(value, str) else value for name, value in row.items()}
+
+
+def letter_prompt(row: dict[str, Any]) -> str:
+    """Passage, question, four options, then the letter."""
+    options = "\n".join(f"{letter}: {row[f'mc_answer{number}']}" for number, letter in enumerate(LETTERS, 1))
+    return f"P: {row['flores_passage']}\nQ: {row['question']}\n{options}\nAnswer:"
+
+
+def harness_prompt(row: dict[str, Any]) -> str:
+    """The same as the harness writes it: of all texts, only the question loses the spaces around it."""
+    return letter_prompt(row | {"question": row["question"].strip()})
+
+
+def chat_prompt(row: dict[str, Any]) -> str:
+    """The paper's instruction in English, its parts set apart by `###`."""
+    options = "\n".join(f"({letter}) {row[f'mc_answer{number}']}" for number, letter in enumerate(LETTERS, 1))
+    instruction = "Given the following passage, query, and answer choices, output the letter corresponding to the correct answer."
+    parts = ("", f"Passage:\n{row['flores_passage']}", f"Query:\n{row['question']}", f"Choices:\n{options}", "Answer:\n")
+    return instruction + "\n###\n".join(parts)

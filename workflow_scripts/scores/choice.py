@@ -1,17 +1,29 @@
-"""Accuracy of multiple choice (BELEBELE): Wilson's interval, and a paired bootstrap or approximate randomisation over passages.
+"""Accuracy of multiple choice (BELEBELE): Wilson's interval, a paired bootstrap or approximate randomisation over passages; and which
+option a chat answer names.
 
 Several questions share a passage, so passages are drawn or exchanged, not questions.
 """
 
 import math
+import re
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 
+from ..common.text import folded
 from .resampling import SEED, TRIALS
 
 CHANCE = 25
 Z95 = 1.959963984540054
+
+CHAT, UNPARSEABLE = "chat", "unparseable"  # the protocol whose answers are written, and the count of those that name no option
+LETTERS = "ABCD"
+OPEN, WORD = r"[\s*_`\"'“«(\[]*", "A-Za-z0-9À-ɏ'’"  # marks before a letter or number; what makes it part of a word
+# At the beginning of a line: alone, or set off from what follows. Neither "A cat" nor "3.5 km" nor "D'accord" begins so.
+LEADING = re.compile(rf"^{OPEN}([A-Da-d]|[1-4])(?![{WORD}])[\s*_`\"”»]*(?:$|[):\]。]|\.(?!\d)|[-–—]\s)", re.MULTILINE)
+SAID = re.compile(rf"\b(?i:answer|option|choice)\b(?i: is| letter)*:?{OPEN}([A-D])(?![{WORD}])")
+LONE = re.compile(rf"(?<![{WORD}])(A(?!\s+\w)|[B-D])(?![{WORD}])")
 
 
 def wilson(correct: int, n: int) -> tuple[float, float]:
@@ -50,5 +62,32 @@ def compare(
 
 def signature(protocol: str, resamples: int, significance: str = "bootstrap") -> str:
     """What the number means, in sacrebleu's form."""
+    details = {"harness": "|as:lm-eval-belebele-v0.0", CHAT: "|parser:v1"}.get(protocol, "")
+    details = details or ("|examples:own-passages-kept-out" if protocol.endswith("-shot") else "")
     test = f"ar:{TRIALS}" if significance == "randomisation" else f"bs:{resamples}"
-    return f"pivotlift|accuracy|protocol:{protocol}|chance:{CHANCE}%|interval:wilson|paired:passages|{test}|seed:{SEED}|v1"
+    return f"pivotlift|accuracy|protocol:{protocol}{details}|chance:{CHANCE}%|interval:wilson|paired:passages|{test}|seed:{SEED}|v1"
+
+
+def chosen(answer: str, options: Sequence[str]) -> str:
+    """Number ("1" to "4") of the option that a written answer names, "" if it names none or several: then it is unparseable.
+
+    In this order: the text of one option and nothing else; a letter or number that begins the answer, unless the answer lists several;
+    "the answer is B"; one lone letter; the text of one option somewhere.
+    """
+    answer = unicodedata.normalize("NFKC", answer).strip()
+    said, texts = folded(answer), [folded(option) for option in options]
+    if said and texts.count(said) == 1:
+        return str(texts.index(said) + 1)
+    if first := LEADING.match(answer):
+        alone = folded(answer.splitlines()[0]) == folded(first[1])
+        listed = {mark.upper() for mark in LEADING.findall(answer) if mark.isdigit() == first[1].isdigit()}
+        return _number(first[1]) if alone or len(listed) == 1 else ""
+    for pattern in (SAID, LONE):
+        if letters := set(pattern.findall(answer)):
+            return _number(letters.pop()) if len(letters) == 1 else ""
+    held = [number for number, text in enumerate(texts, 1) if text and text in said]
+    return str(held[0]) if len(held) == 1 else ""
+
+
+def _number(mark: str) -> str:
+    return mark if mark.isdigit() else str(LETTERS.index(mark.upper()) + 1)

@@ -10,10 +10,11 @@ import sacrebleu
 
 from ..common import files, languages
 from ..common.cli import UserError
+from . import choice
 
 AGAIN = "Delete the file and run the predictions again."
 
-Answers = dict[Any, str]  # by item
+Answers = dict[Any, str]  # by item; in multiple choice the number of the option, "" where a written answer names none
 Groups = dict[tuple[str, str], Answers | str]  # by direction and protocol: the answers, or the reason why there are none
 
 
@@ -63,8 +64,11 @@ def read(model: str, folder: Path, language: str, predictions: Path, baselines: 
                 check_items(answers, texts[side], f"{folder.name} {direction}", f"{side} has no such test sentence")
         return Inputs(model, about, language, groups, others, texts=texts)
     questions = {item["item"]: (item["link"], item["correct_answer_num"]) for item in benchmark["items"]}
-    for (direction, _), answers in groups.items():
+    options = {item["item"]: [item.get(f"mc_answer{number}", "") for number in range(1, 5)] for item in benchmark["items"]}
+    for (direction, protocol), answers in [pair for found in (groups, *others.values()) for pair in found.items()]:
         check_items(answers, questions, f"{about['benchmark']} {direction}", "there is no such question")
+        if protocol == choice.CHAT and not isinstance(answers, str):
+            answers |= {item: choice.chosen(answer, options[item]) for item, answer in answers.items()}
     return Inputs(model, about, language, groups, others, questions=questions)
 
 

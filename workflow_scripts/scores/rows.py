@@ -71,6 +71,8 @@ def of_choice(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
         here = {"direction": direction, "protocol": protocol, "metric": "accuracy"}
         if isinstance(answers, str):
             yield here | {"reason": answers}
+            if protocol == choice.CHAT:
+                yield here | {"metric": choice.UNPARSEABLE, "reason": answers}
             continue
         items = sorted(answers)
         passages, solutions = zip(*(inputs.questions[item] for item in items), strict=True)
@@ -85,3 +87,11 @@ def of_choice(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
             yield row | {"baseline": baseline, "delta": delta, "p_value": p_value}
         if not pairs:
             yield row
+        if protocol == choice.CHAT:
+            lost = sum(not answer for answer in answers.values())
+            yield here | {
+                "metric": choice.UNPARSEABLE,
+                "value": lost,
+                "n": len(items),
+                "signature": "pivotlift|unparseable|count|parser:v1",
+            }
