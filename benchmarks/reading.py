@@ -183,7 +183,7 @@ def main() -> None:
             letters = sum(str(max(range(4), key=their["logprobs"].__getitem__) + 1) != our["answer"] for their, our in pairs)
             largest = max((abs(a - b) for their, our in pairs for a, b in zip(their["logprobs"], our["logprobs"], strict=True)), default=0)
             print(
-                f"same items: {same}; prompts that differ: {odd}; letters that differ: {letters}; log-probabilities by {largest:.0e} at most"
+                f"same items: {same}; prompts that differ: {odd}; letters differing: {letters}; log-probabilities by at most {largest:.0e}"
             )
 
 
