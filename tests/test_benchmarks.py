@@ -303,7 +303,7 @@ def belebele_folder(tmp_path, change=lambda items: items, code="deu_Latn"):
 
 def test_belebele_layout(tmp_path):
     found = one("belebele", "deu_Latn", belebele_folder(tmp_path))
-    assert len(found["items"]) == 900 and found["items"][0]["mc_answer1"] == "a"
+    assert len(found["items"]) == 900 and found["items"][0]["mc_answer1"] == "a "  # as it is published
 
 
 @pytest.mark.parametrize("name", ["deu_Latn.parquet", "deu_Latn/test/0000.parquet", "deu_Latn/test-00000-of-00001.parquet"])
@@ -329,6 +329,7 @@ def test_all_122_variants_have_a_benchmark(tmp_path):
         (lambda items: [*items[:-1], items[0]], "is there twice"),
         (lambda items: [items[0] | {"correct_answer_num": "5"}, *items[1:]], "has the answer 5"),
         (lambda items: [{"link": "x"}, *items[1:]], "line 1 is not a BELEBELE item"),
+        (lambda items: [items[0] | {"question": None}, *items[1:]], "line 1 is not a BELEBELE item.*question is not a text"),
         (lambda items: ["text", *items[1:]], "line 1 is not a JSON object"),
     ],
 )

@@ -1,5 +1,6 @@
 """The predictions stage with a real, tiny model: what it asks, that batching changes nothing, that nothing is asked twice."""
 
+import itertools
 import json
 import os
 import shutil
@@ -211,6 +212,106 @@ def test_letters_equal_a_plain_forward(lettered: Path, tmp_path: Path, capsys: p
         assert row["logprobs"] == pytest.approx(expected.tolist(), abs=1e-5)
         assert row["answer"] == str(int(expected.argmax()) + 1)
         assert (row["direction"], row["protocol"]) == ("deu_Latn", "letters")
+
+
+def test_keys_of_letters_outlive_the_other_protocols(lettered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = tmp_path / "benchmark"
+    benchmark(texts, "deu_Latn", shape="belebele", devtest=7)
+    assert run(capsys, command(lettered, texts, ["deu_Latn"], LETTERS)) == (5, 0)
+    (asked, *_), (row, *_) = prompts.questions(texts, "deu_Latn", LETTERS), files.read_jsonl(tmp_path / "out/deu_Latn.jsonl")
+    assert isinstance(asked, prompts.Question)
+    before = {"engine": 1, "model": "e" * 64, "messages": asked.messages, "source": "", "choices": ["A", "B", "C", "D"]}
+    assert row["key"] == files.sha256_json(before)
+
+    settings = LETTERS | {"protocols": ["letters", "harness", "chat"], "shots": [0, 2]}
+    answered, reused = run(capsys, command(lettered, texts, ["deu_Latn"], settings))
+    rows = files.read_jsonl(tmp_path / "out/deu_Latn.jsonl")
+    assert (answered, reused) == (len(rows) - 5, 5)
+    assert [protocol for protocol, _ in itertools.groupby(row["protocol"] for row in rows)] == [
+        "chat",
+        "harness",
+        "letters",
+        "letters-2-shot",
+    ]
+    assert run(capsys, command(lettered, texts, ["deu_Latn"], settings)) == (0, len(rows))
+    assert {frozenset(row) for row in rows if row["protocol"] == "chat"} == {
+        frozenset({"item", "direction", "protocol", "key", "answer", "finish", "tokens"})
+    }
+    assert run(capsys, command(lettered, texts, ["deu_Latn"], settings | {"max_new_tokens": 3})) == (5, len(rows) - 5)
+
+
+def test_examples_are_no_test_items(tmp_path: Path) -> None:
+    benchmark(tmp_path, "deu_Latn", shape="belebele", devtest=7)  # passages p0 to p3, the last with one question
+    asked = prompts.questions(tmp_path, "deu_Latn", {"shots": [0, 2, 4]})
+    letters = {row.item: row for row in asked if isinstance(row, prompts.Question) and row.protocol == "letters"}
+    few = {row.item: row for row in asked if isinstance(row, prompts.Question) and row.protocol == "letters-2-shot"}
+    kept_out = {row.passage for row in letters.values()} - {row.passage for row in few.values()}
+    assert len(letters) == 7 and len(kept_out) == 2
+    assert set(few) == {item for item, row in letters.items() if row.passage not in kept_out}
+    for item, row in few.items():
+        text, own = row.messages[0]["content"], letters[item].messages[0]["content"]
+        first = [letters[f"{passage}#{2 * int(passage[1:])}"].messages[0]["content"] for passage in kept_out]
+        assert text.endswith(own) and len(text) == len(own) + sum(len(example) + len(" A\n\n") for example in first)
+        assert all(f"{example} A\n\n" in text for example in first)
+    assert asked[-1] == prompts.Gap("deu_Latn", "letters-4-shot", asked[-1].reason) and "too few passages" in asked[-1].reason  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("single", [True, False], ids=["one token", "several tokens"])
+@pytest.mark.parametrize("bos", [True, False])
+def test_harness_scores_bare_text(
+    lettered: Path, tmp_path: Path, single: bool, bos: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As lm-evaluation-harness: the tokenizer's own BOS, the text as it is published, the sum over the letter's tokens."""
+    import torch
+    from tokenizers.processors import TemplateProcessing
+
+    if not single:
+        monkeypatch.setattr(answer, "HARNESS_CHOICES", (" A cat", " A mat", " Die", " C"))
+    folder = tmp_path / "model"
+    tokenizer = load_tokenizer(lettered)
+    if bos:
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 2)])
+    shutil.copytree(lettered, folder)
+    tokenizer.save_pretrained(folder)
+    files.write_json(tmp_path / "manifest.json", {"fingerprint": "d" * 64})
+    benchmark(tmp_path / "benchmark", "deu_Latn", shape="belebele", devtest=6)
+    data = files.read_json(tmp_path / "benchmark/deu_Latn.json")
+    for row in data["items"]:
+        row |= {"question": f" {row['question']} ", "mc_answer2": "answer 2 ", "flores_passage": f" {row['flores_passage']}"}
+    files.write_json(tmp_path / "benchmark/deu_Latn.json", data)
+    assert run(capsys, command(folder, tmp_path / "benchmark", ["deu_Latn"], LETTERS | {"protocols": ["harness"]})) == (5, 0)
+
+    engine = Engine(folder, 1)
+    assert (engine.tokenizer("x")["input_ids"][0] == 2) is bos
+    for row, item in zip(files.read_jsonl(tmp_path / "out/deu_Latn.jsonl"), data["items"][:5], strict=True):
+        text = f"P: {item['flores_passage']}\nQ: {item['question'].strip()}\nA: answer 1\nB: answer 2 \nC: answer 3\nD: answer 4\nAnswer:"
+        expected, lengths = [], set()
+        for letter in answer.HARNESS_CHOICES:
+            context, whole = (engine.tokenizer(part)["input_ids"] for part in (text, text + letter))
+            with torch.inference_mode():
+                logprobs = engine.model(torch.tensor([whole])).logits[0].log_softmax(-1)
+            expected.append(sum(float(logprobs[place - 1, whole[place]]) for place in range(len(context), len(whole))))
+            lengths.add(len(whole) - len(context))
+        assert (lengths == {1}) is single
+        assert row["logprobs"] == pytest.approx(expected, abs=2e-5)
+        assert row["answer"] == str(expected.index(max(expected)) + 1)
+
+
+def test_harness_cuts_the_beginning_of_what_is_too_long(lettered: Path) -> None:
+    engine = Engine(lettered, 1)
+    engine.model.config.max_position_embeddings = 20
+    question = prompts.Question(0, "deu_Latn", "harness", [{"role": "user", "content": "The cat sits on the mat. " * 9}], kind="harness")
+    (choice,) = answer.as_choices(engine, [question])
+    assert len(choice.prompt) == 20 and choice.prompt == engine.tokenizer(question.messages[0]["content"])["input_ids"][-20:]
+
+
+def test_chat_gets_its_whole_length_and_no_stop(lettered: Path) -> None:
+    engine = Engine(lettered, 1)
+    question = prompts.Question(0, "deu_Latn", "chat", [{"role": "user", "content": "Answer:"}], kind="chat")
+    assert answer.as_request(engine, "deu_Latn", question, {"max_new_tokens": 90}).max_new_tokens == 90
+    engine.ends = set()
+    (found,) = answer.compute(engine, [("deu_Latn", question)], {"max_new_tokens": 90, "stop": "e"})
+    assert (found[1]["finish"], found[1]["tokens"]) == ("length", 90)
 
 
 def test_letters_of_several_tokens_are_refused(model: Path) -> None:

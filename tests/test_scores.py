@@ -227,6 +227,58 @@ def test_the_signature_names_the_test(udhr: Path, significance: str) -> None:
     assert all(row["p_value"] == 1 / (10_000 + 1) for row in tested if significance == "randomisation" and row["metric"] == "chrF++")
 
 
+OPTIONS = ["A cat", "Two dogs", "1945", "Red"]
+WRITTEN = [
+    # The option's text alone, before anything else.
+    ("a cat.", "1"), ("„Two dogs“", "2"), ("1945", "3"),
+    # A letter or number that begins the answer.
+    ("B", "2"), ("b", "2"), ("(B)", "2"), ("**B**", "2"), ("Ｂ．", "2"), ("B: Two dogs", "2"), ("B - Two dogs", "2"),
+    ("D\nbecause", "4"), ("2", "2"), ("3.", "3"),
+    ("B\nA: no\nC: no", "2"),
+    # Somewhere in a sentence, in any language.
+    ("The correct answer is B because dogs", "2"), ("the answer is (c).", ""), ("正确答案是B。", "2"), ("Правильный ответ — D", "4"),
+    ("Réponse : C", "3"),
+    ("I think that two dogs sat there", "2"),
+    # None, or several.
+    ("", ""), ("\n", ""), ("A dog", ""), ("3.5 km", ""), ("1 of them", ""), ("A or B", ""),
+    ("A: A cat\nB: Two dogs\nC: 1945\nD: Red", ""), ("5", ""),
+    ("D'accord", ""), ("The answer is B. No, the answer is C", ""), ("red dogs, two dogs and a cat", ""), ("E", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "number"), WRITTEN)
+def test_written_answers_are_read(answer: str, number: str) -> None:
+    assert choice.chosen(answer, OPTIONS) == number
+
+
+def test_options_with_equal_texts_are_told_apart_by_letter_only() -> None:
+    assert [choice.chosen(answer, ["Red", "red", "", "Blue"]) for answer in ("red", "B", "", "It is blue")] == ["", "2", "", "4"]
+
+
+def test_chat_counts_what_it_cannot_read(udhr: Path) -> None:
+    reading(udhr, "+" * 40)
+    value = files.read_json(udhr / "deu_Latn.json")
+    for item in value["items"]:
+        item |= {f"mc_answer{number}": text for number, text in enumerate(OPTIONS, 1)}
+    files.write_json(udhr / "deu_Latn.json", value)
+    said = ["A cat"] * 10 + ["(A)"] * 10 + ["B"] * 10 + ["I do not know"] * 10
+    lifted = [row | {"protocol": "chat", "answer": text} for row, text in zip(choices("+" * 40), said, strict=True)]
+    base = [row | {"protocol": "chat", "answer": "nothing"} for row in lifted]
+    accuracy, unparseable = run(udhr, lifted, base)
+    assert (accuracy["metric"], accuracy["value"], accuracy["n"], accuracy["delta"], accuracy["baseline"]) == (
+        "accuracy",
+        50,
+        40,
+        50,
+        "base/chat",
+    )
+    assert (unparseable["metric"], unparseable["value"], unparseable["n"], unparseable["baseline"]) == ("unparseable", 10, 40, "")
+    reason = {"direction": "deu_Latn", "protocol": "chat", "reason": "n/a: not in it"}
+    assert [(row["metric"], row["reason"]) for row in run(udhr, [reason])] == [
+        (name, "n/a: not in it") for name in ("accuracy", "unparseable")
+    ]
+
+
 def test_passages_are_resampled_not_questions() -> None:
     """Ten questions on one passage are one observation: the same gains spread over ten passages are stronger evidence."""
     base, lifted = [False] * 40, [True] * 20 + [False] * 20

@@ -23,7 +23,8 @@ OPEN, WORD = r"[\s*_`\"'“«(\[]*", "A-Za-z0-9À-ɏ'’"  # marks before a lett
 # At the beginning of a line: alone, or set off from what follows. Neither "A cat" nor "3.5 km" nor "D'accord" begins so.
 LEADING = re.compile(rf"^{OPEN}([A-Da-d]|[1-4])(?![{WORD}])[\s*_`\"”»]*(?:$|[):\]。]|\.(?!\d)|[-–—]\s)", re.MULTILINE)
 SAID = re.compile(rf"\b(?i:answer|option|choice)\b(?i: is| letter)*:?{OPEN}([A-D])(?![{WORD}])")
-LONE = re.compile(rf"(?<![{WORD}])(A(?!\s+\w)|[B-D])(?![{WORD}])")
+LONE = re.compile(rf"(?<![{WORD}])([A-D])(?![{WORD}])")
+ARTICLE = re.compile(r"\bA\s+\w")
 
 
 def wilson(correct: int, n: int) -> tuple[float, float]:
@@ -84,7 +85,8 @@ def chosen(answer: str, options: Sequence[str]) -> str:
         return _number(first[1]) if alone or len(listed) == 1 else ""
     for pattern in (SAID, LONE):
         if letters := set(pattern.findall(answer)):
-            return _number(letters.pop()) if len(letters) == 1 else ""
+            certain = len(letters) == 1 and (pattern is SAID or letters != {"A"} or not ARTICLE.search(answer))
+            return _number(letters.pop()) if certain else ""
     held = [number for number, text in enumerate(texts, 1) if text and text in said]
     return str(held[0]) if len(held) == 1 else ""
 
