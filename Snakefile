@@ -17,6 +17,7 @@ include: "rules/mixtures.smk"
 include: "rules/models.smk"
 include: "rules/predictions.smk"
 include: "rules/scores.smk"
+include: "rules/comet.smk"
 include: "rules/reports.smk"
 
 

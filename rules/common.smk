@@ -19,6 +19,7 @@ from workflow_scripts.common import code, tables
 from workflow_scripts.common import config as settings
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.common.languages import by_alias, registry
+from workflow_scripts.scores import comet_model
 
 try:
     config = settings.resolve(config)
@@ -60,6 +61,27 @@ def archive_of(package):
     return f"results/downloads/{package}.archive"
 
 
+def comet_python():
+    """The Python that has COMET: that of a deployed environment, else the one the user names, else that of `make setup-comet`."""
+    if workflow.deployment_settings.deployment_method:
+        return "python"
+    return os.environ.get("PIVOTLIFT_COMET_PYTHON") or os.path.join(workflow.basedir, ".venv-comet", "bin", "python")
+
+
+def comet_sources(comet):
+    """A COMET model and its encoder, as what each is fetched from."""
+    entry = settings.comets(config)[comet]
+    return {key: value for key, value in entry.items() if key in ("hub", "revision", "path", "licence")} | {"encoder": entry["encoder"]}
+
+
+def comet_files(wildcards):
+    """The files of a COMET model in the user's own folders, which may change."""
+    entry = settings.comets(config)[wildcards.comet]
+    folders = [(entry, comet_model.SOURCE), (entry["encoder"], comet_model.ENCODER)]
+    paths = [os.path.join(os.path.expanduser(source["path"]), name) for source, names in folders if "path" in source for name in names]
+    return [path for path in paths if os.path.exists(path)]
+
+
 def part(need, name):
     """One number of what a job needs, as a resource function."""
     return lambda wildcards, attempt: getattr(need(wildcards, attempt), name)
@@ -89,7 +111,16 @@ def given_need(wildcards, attempt):
     return needs.given(config, wildcards.model, attempt)
 
 
+def comet_model_need(wildcards, attempt):
+    return needs.comet_model(config, wildcards.comet, attempt)
+
+
+def judging_need(wildcards, attempt):
+    return needs.judging(config, CLUSTER, wildcards.comet, wildcards.benchmark, attempt)
+
+
 SHARDS = jobs.shards(config, CLUSTER)
+COMET_PYTHON = comet_python()
 
 
 def planned():
@@ -100,15 +131,25 @@ def plan():
     return preflight.plan(planned(), workflow._localrules)
 
 
+def fetched():
+    """What the planned jobs fetch from the hub."""
+    found = [given_settings(job.wildcards.model) for job in planned() if job.rule.name == "given_model"]
+    for job in planned():
+        if job.rule.name == "comet_model":
+            own = comet_sources(job.wildcards.comet)
+            found += [own | {"files": list(comet_model.SOURCE)}, own["encoder"] | {"files": list(comet_model.ENCODER)}]
+    return [source for source in found if "hub" in source]
+
+
 def check_before_start():
     """Print the estimate, and stop where disk, budget or cluster do not allow the run."""
     rows = plan()
     if rows:
         try:
             preflight.check_disk(rows)
-            preflight.check_hub(
-                [model for job in planned() if job.rule.name == "given_model" if "hub" in (model := given_settings(job.wildcards.model))]
-            )
+            preflight.check_hub(fetched())
+            if any(job.rule.name == "comet" for job in planned()) and COMET_PYTHON != "python":
+                preflight.check_comet(COMET_PYTHON)
             if not workflow.local_exec:
                 print(preflight.summary(rows), file=sys.stderr)
                 preflight.check_budget(rows, CLUSTER)
@@ -236,6 +277,13 @@ def baseline_argument(benchmark):
     return argument
 
 
+def baseline_segments(wildcards):
+    """What COMET says of the model that the scored one is compared with."""
+    base = settings.baseline(config, wildcards.model)
+    folder = f"results/comet/segments/{wildcards.comet}/{base}/{wildcards.benchmark}"
+    return [f"{folder}/{language}.json" for language in config["languages"]] if base else []
+
+
 def asked(benchmark):
     """The settings that a prediction depends on; where the benchmark's text lies is not one of them."""
     evaluate, own = config["evaluate"], config["evaluate"]["benchmarks"][benchmark]
@@ -246,6 +294,7 @@ def asked(benchmark):
 wildcard_constraints:
     language=only(config["languages"]),
     benchmark=only(BENCHMARKS),
+    comet=only(settings.comets(config)),
     corpus=only(CORPORA),
     mixture=only(config["mixtures"]),
     model=only(config["models"]),

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ WILDCARDS = {
     "trained_model": ("model",),
     "predict": ("model", "benchmark", "shard"),
     "score": ("model", "benchmark", "shard"),
+    "comet_model": ("comet",),
+    "comet": ("comet", "model", "benchmark"),
+    "comet_scores": ("comet", "model", "benchmark"),
 }
 SHARD_RULE = re.compile(r"(predict|score)_(.+)_(\d{3,})")
 
@@ -181,6 +185,8 @@ def expected(config: Config, cluster: description.Cluster) -> Iterator[File]:
     for model, entry in config["models"].items():
         job, after = Job(f"{settings.kind(entry)}_model", (model,)), _manifest(entry["base"]) if "base" in entry else ""
         yield File("models", _manifest(model), job, title=f"model {model}", after=after)
+    for comet in settings.comets(config):
+        yield File("models", f"results/comet/models/{comet}/manifest.json", Job("comet_model", (comet,)), title=f"COMET {comet}")
     scores = "results/reports/scores.csv"
     yield File("reports", scores, Job("tables"), title="report")
     yield File("reports", "results/reports/index.html", Job("report"), title="report", after=scores)
@@ -212,6 +218,12 @@ def _of_language(config: Config, language: str, shard_of: Mapping[tuple[str, str
     for values, after in zip(asked, answers, strict=True):
         path = f"results/scores/{values[0]}/{values[1]}/{language}.json"
         yield File("scores", path, Job("score", values), language, after=after)
+    for comet, model, benchmark in product(settings.comets(config), config["evaluate"]["models"], settings.translated(config)):
+        judged = f"results/comet/segments/{comet}/{model}/{benchmark}/{language}.json"
+        after = f"results/predictions/{model}/{benchmark}/{language}.jsonl"
+        yield File("scores", judged, Job("comet", (comet, model, benchmark)), language, after=after)
+        path = f"results/scores/{model}/{benchmark}/{comet}/{language}.json"
+        yield File("scores", path, Job("comet_scores", (comet, model, benchmark)), language, after=judged)
 
 
 def packages(config: Config) -> list[str]:

@@ -26,6 +26,7 @@ STEP_SECONDS = 0.02  # least time of one decoding step, whatever the model's siz
 START_MINUTES = 10  # start, load, save
 SAFETY = 1.5  # a job asks for so many times its estimate
 CHECKPOINTS = 3  # two are kept while the next one is written
+FLOAT32 = 16  # COMET computes in float32, at about this part of the speed that data sheets give for bfloat16
 SHARD_LANGUAGES = 32  # most languages of one shard: bookkeeping grows with its inputs and outputs
 
 
@@ -146,6 +147,35 @@ def answering(config: Config, cluster: Cluster, model: str, benchmark: str, lang
     )
 
 
+def comet_model(config: Config, comet: str, attempt: int) -> Need:
+    """Fetching a COMET model and writing its weights anew; they are mapped, not held."""
+    megabytes = settings.comets(config)[comet]["parameters"] * 4 / 1e6
+    return Need(minutes=60 * attempt, mem_mb=grown(megabytes + 2000, attempt), disk_mb=math.ceil(megabytes))
+
+
+def judging(config: Config, cluster: Cluster, comet: str, benchmark: str, attempt: int) -> Need:
+    """COMET on one GPU for all languages of a benchmark, as one model answered it: source, answer and reference are read in full."""
+    gpu, size = cluster["gpu"], settings.comets(config)[comet]["parameters"]
+    if 4.4 * size / 1e9 > gpu["memory_gb"]:
+        raise UserError(
+            f"evaluate.comet.{comet}: it needs about {4.4 * size / 1e9:.0f} GB on one GPU, but gpu.memory_gb is {gpu['memory_gb']} in "
+            "profiles/slurm/cluster.yaml. Use a smaller checkpoint or larger GPUs."
+        )
+    asked, row = config["evaluate"]["benchmarks"][benchmark], tables.row("benchmarks", benchmark)
+    items = min(int(row["test_items"] or 100), asked.get("limit", math.inf))
+    answers = (
+        items * len(asked["directions"]) * len(asked["shots"]) * len(set(config["languages"]) - set(settings.uncovered(config, comet)))
+    )
+    minutes = START_MINUTES + FLOAT32 * answers * 3 * TEXT_TOKENS * 2 * size / (gpu["tflops"] * 1e12 * gpu["utilisation"]) / 60
+    return Need(
+        minutes=min(cluster["max_minutes"], grown(30 + SAFETY * minutes, attempt)),
+        mem_mb=grown(size * 8 / 1e6 + 4000, attempt),
+        gpus=1,
+        disk_mb=len(config["languages"]),
+        expected=minutes,
+    )
+
+
 def check(config: Config, cluster: Cluster) -> None:
     """Raise `UserError` for the first model that the cluster cannot hold, before a job is planned."""
     for model, entry in config["models"].items():
@@ -154,3 +184,6 @@ def check(config: Config, cluster: Cluster) -> None:
     for model in config["evaluate"]["models"]:
         for benchmark in config["evaluate"]["benchmarks"]:
             answering(config, cluster, model, benchmark, 1, 1)
+    for comet in settings.comets(config):
+        for benchmark in settings.translated(config):
+            judging(config, cluster, comet, benchmark, 1)

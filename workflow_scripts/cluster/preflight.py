@@ -110,7 +110,7 @@ def check_hub(models: list[dict[str, Any]]) -> None:
     """Raise `UserError` for the first hub model that this account may not fetch, or that the hub's cache has no room for."""
     wanted = 0
     for model in models:
-        wanted += hub.check(model["hub"], model["revision"], ["*.safetensors", "*.json"])
+        wanted += hub.check(model["hub"], model["revision"], model.get("files", ["*.safetensors", "*.json"]))
     if models:
         from huggingface_hub import constants
 
@@ -121,6 +121,20 @@ def check_hub(models: list[dict[str, Any]]) -> None:
                 f"the models to fetch are {wanted / 1e9:.0f} GB, but only {free / 1e9:.0f} GB are free in {cache}. Free some space, or set "
                 "HF_HOME to a folder on a larger disk."
             )
+
+
+def check_comet(python: str) -> None:
+    """Raise `UserError` where this Python has no COMET; it is not imported, which takes seconds."""
+    look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('comet') is None)"
+    try:
+        found = subprocess.run([python, "-c", look], stderr=subprocess.DEVNULL).returncode == 0
+    except OSError:
+        found = False
+    if not found:
+        raise UserError(
+            f"evaluate.comet needs an environment of its own, and {python} is none: run `make setup-comet` once, or set "
+            "PIVOTLIFT_COMET_PYTHON to the Python of one, or run with --sdm conda."
+        )
 
 
 def check_budget(rows: list[Planned], cluster: Cluster) -> None:

@@ -114,6 +114,12 @@ def _check_names(config: Config) -> None:
         ends = {end for direction in settings.get("directions", ()) for end in direction.split("-") if end != "X"}
         if strange := sorted(ends - {pivot.split("_")[0] for pivot in config["pivots"]}):
             raise UserError(f"config: evaluate.benchmarks.{name}.directions: {', '.join(strange)} is none of the pivots.")
+    for name, entry in comets(config).items():
+        for where, source in ((name, entry), (f"{name}.encoder", entry["encoder"])):
+            if "path" in source and not Path(source["path"]).expanduser().is_dir():
+                raise UserError(f"config: evaluate.comet.{where}.path: {source['path']} is not a folder.")
+        for code in entry.get("languages", ()):
+            tables.row("languages", code)
 
 
 def _check_models(config: Config) -> None:
@@ -139,14 +145,37 @@ def _check_models(config: Config) -> None:
 
 
 def score_files(config: Config, results: str = "results") -> list[str]:
-    """Every score of a run: one file for each evaluated model, benchmark and language."""
+    """Every score of a run: a file for each evaluated model, benchmark and language, and one more for each COMET model."""
     evaluate = config["evaluate"]
     return [
         f"{results}/scores/{model}/{benchmark}/{language}.json"
         for model in evaluate["models"]
         for benchmark in evaluate["benchmarks"]
         for language in config["languages"]
+    ] + [
+        f"{results}/scores/{model}/{benchmark}/{comet}/{language}.json"
+        for comet in comets(config)
+        for model in evaluate["models"]
+        for benchmark in translated(config)
+        for language in config["languages"]
     ]
+
+
+def comets(config: Config) -> Config:
+    """The COMET models that judge translations, by name."""
+    return config["evaluate"].get("comet", {})
+
+
+def translated(config: Config) -> list[str]:
+    """The benchmarks whose answers are translations."""
+    return [name for name in config["evaluate"]["benchmarks"] if tables.row("benchmarks", name)["shape"] == "flores"]
+
+
+def uncovered(config: Config, comet: str) -> dict[str, str]:
+    """Code and name of the languages that the encoder of a COMET model was not trained on: XLM-R's, unless the config names others."""
+    seen = comets(config)[comet].get("languages")
+    rows = {code: registry()[code] for code in dict.fromkeys([*config["languages"], *config["pivots"]])}
+    return {code: row.name for code, row in rows.items() if (code not in seen if seen else not row.comet)}
 
 
 def ledger_files(config: Config, results: str = "results") -> list[str]:

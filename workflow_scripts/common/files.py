@@ -82,6 +82,14 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not valid JSON ({error}). Delete it and run again to make it anew.") from error
 
 
+def key_of(path: Path) -> str | None:
+    """The content key that a JSON file carries; None if there is no such file, or it is broken."""
+    try:
+        return json.loads(Path(path).read_bytes())["key"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
         for row in rows:

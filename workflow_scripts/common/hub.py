@@ -36,12 +36,16 @@ def troubles_named(name: str, revision: str) -> Iterator[None]:
         ) from error
 
 
-def snapshot(name: str, revision: str, patterns: list[str]) -> Path:
-    """Fetch the files of a model that match, through the hub's cache: an interrupted download goes on where it was."""
+def snapshot(name: str, revision: str, patterns: list[str], folders: bool = False) -> Path:
+    """Fetch the files of a model that match (with `folders` also those in folders), through the hub's cache: an interrupted download
+    goes on where it was.
+    """
     from huggingface_hub import snapshot_download
 
     with troubles_named(name, revision):
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"], token=token()))
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=patterns, ignore_patterns=[] if folders else ["*/*"], token=token())
+        )
 
 
 def check(name: str, revision: str, patterns: list[str]) -> int:
@@ -49,7 +53,7 @@ def check(name: str, revision: str, patterns: list[str]) -> int:
     from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 
     with troubles_named(name, revision):
-        tree = HfApi().list_repo_tree(name, revision=revision, token=token())
+        tree = HfApi().list_repo_tree(name, revision=revision, recursive=any("/" in one for one in patterns), token=token())
         sizes = {file.path: file.size for file in tree if hasattr(file, "size") and any(fnmatch(file.path, one) for one in patterns)}
-        get_hf_file_metadata(hf_hub_url(name, "config.json", revision=revision), token=token())
+        get_hf_file_metadata(hf_hub_url(name, min(sizes, default="config.json"), revision=revision), token=token())
     return sum(sizes.values())

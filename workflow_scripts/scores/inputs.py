@@ -14,7 +14,7 @@ from . import choice
 
 AGAIN = "Delete the file and run the predictions again."
 
-Answers = dict[Any, str]  # by item; in multiple choice the number of the option, "" where a written answer names none
+Answers = dict[Any, Any]  # by item: the text; in multiple choice the number of the option, "" where none is named; or what COMET gives
 Groups = dict[tuple[str, str], Answers | str]  # by direction and protocol: the answers, or the reason why there are none
 
 

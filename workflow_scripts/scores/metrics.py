@@ -22,7 +22,9 @@ Table = NDArray[Any]  # one row an item or a resample, one column a count
 
 
 class StringMetric(ABC):
-    """One metric; `metric` is sacrebleu's."""
+    """One metric; `metric` is sacrebleu's. Nothing lies outside its `bounds`, so no end of an interval does."""
+
+    bounds = (0.0, 100.0)
 
     def __init__(self, metric: Any) -> None:
         self.metric = metric
@@ -139,6 +141,8 @@ class ChrfPlusPlus(StringMetric):
 
 class Ter(StringMetric):
     """Translation edit rate (Snover et al. 2006), in percent: lower is better, and it may exceed 100."""
+
+    bounds = (0.0, math.inf)
 
     def __init__(self, **options: Any) -> None:
         super().__init__(TER(**options))

@@ -15,7 +15,6 @@ SentencePiece models flores200 and flores101 that spBLEU needs. Others are passe
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import shutil
@@ -62,9 +61,9 @@ class Shard:
         key = found.key(SCORE_VERSION, known)
         output = self.output_folder / f"{language}.json"
         work = self.work / output.name if self.work else output
-        if key_of(output) == key:
+        if files.key_of(output) == key:
             return False
-        if key_of(work) == key:
+        if files.key_of(work) == key:
             with files.whole_file(output) as part:
                 shutil.copyfile(work, part)
             return False
@@ -74,14 +73,6 @@ class Shard:
         for path in dict.fromkeys((work, output)):
             files.write_json(path, {"key": key, "scores": scores})
         return True
-
-
-def key_of(path: Path) -> str | None:
-    """The key of a file of scores; None if there is no such file, or it is broken."""
-    try:
-        return json.loads(path.read_bytes())["key"]
-    except (OSError, ValueError, KeyError):
-        return None
 
 
 def score(

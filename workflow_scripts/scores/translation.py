@@ -102,11 +102,11 @@ class Board:
         }
 
     def estimate(self, system: Any) -> dict[str, Any]:
-        """Corpus score with sacrebleu's interval: bootstrap mean ± half the width of the middle 95 %, inside 0 to 100 (TER has no top)."""
+        """Corpus score with sacrebleu's interval: bootstrap mean ± half the width of the middle 95 %, inside the metric's bounds."""
         sample = self.samples[system]
         mean, half = interval(sample.resampled)
-        top = float("inf") if isinstance(self.metric, Ter) else 100.0
-        low, high = (min(top, max(0.0, end)) for end in (mean - half, mean + half))
+        bottom, top = self.metric.bounds
+        low, high = (min(top, max(bottom, end)) for end in (mean - half, mean + half))
         return {"value": sample.value, "low": low, "high": high, "signature": self.metric.signature(self.resamples)}
 
     def compare(self, system: Any, baseline: Any) -> dict[str, Any]:
