@@ -163,10 +163,9 @@ def judging(config: Config, cluster: Cluster, comet: str, benchmark: str, attemp
         )
     asked, row = config["evaluate"]["benchmarks"][benchmark], tables.row("benchmarks", benchmark)
     items = min(int(row["test_items"] or 100), asked.get("limit", math.inf))
-    answers = (
-        items * len(asked["directions"]) * len(asked["shots"]) * len(set(config["languages"]) - set(settings.uncovered(config, comet)))
-    )
-    minutes = START_MINUTES + FLOAT32 * answers * 3 * TEXT_TOKENS * 2 * size / (gpu["tflops"] * 1e12 * gpu["utilisation"]) / 60
+    languages = set(config["languages"]) - set(settings.uncovered(config, comet))
+    texts = 3 * items * len(asked["directions"]) * len(asked["shots"]) * len(languages)
+    minutes = START_MINUTES + FLOAT32 * texts * TEXT_TOKENS * 2 * size / (gpu["tflops"] * 1e12 * gpu["utilisation"]) / 60
     return Need(
         minutes=min(cluster["max_minutes"], grown(30 + SAFETY * minutes, attempt)),
         mem_mb=grown(size * 8 / 1e6 + 4000, attempt),

@@ -40,8 +40,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         raise UserError(
-            f"{path} is a pickle with more in it than weights ({named[1] if named else 'of unknown kind'}), and to read that could run "
-            "code. It was not read. Where you trust its author, read it elsewhere, save its state_dict and hyper_parameters alone, and name "
+            f"{path} is a pickle with more in it than weights ({named[1] if named else 'of unknown kind'}): to read that could run code, "
+            "so it was not read. Where you trust its author, read it elsewhere, save its state_dict and hyper_parameters alone, and name "
             "that folder by `path`."
         ) from error
     except (OSError, RuntimeError, KeyError, TypeError) as error:
