@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONUNBUFFERED = 1
 
-.PHONY: demo test setup setup-comet lint unit rehearsal slurm-test status cost lock clean
+.PHONY: demo test setup setup-comet lint unit rehearsal slurm-test comet-test status cost lock clean
 
 demo: setup  ## the default workflow, from nothing to the report
 	$(BIN)/snakemake --quiet rules
@@ -20,9 +20,12 @@ setup: .venv/.installed
 	$(BIN)/pip install --quiet -r envs/main.txt
 	touch $@
 
-setup-comet: envs/comet.txt  ## an environment of its own; no rule uses it yet
+setup-comet: .venv-comet/.installed  ## COMET's own environment, for evaluate.comet
+
+.venv-comet/.installed: envs/comet.txt
 	$(PYTHON) -m venv .venv-comet
 	.venv-comet/bin/pip install --quiet -r envs/comet.txt
+	touch $@
 
 lint: setup
 	$(BIN)/ruff check .
@@ -40,6 +43,9 @@ rehearsal: setup  ## every rule, the real model, tiny input; and again on Slurm,
 slurm-test: setup  ## a real Slurm cluster on this machine, and the workflow on it; as root on Debian or Ubuntu
 	$(BIN)/python -m tests.slurm_cluster install
 	$(BIN)/pytest -m slurm
+
+comet-test: setup setup-comet  ## real COMET on a checkpoint made in the test
+	$(BIN)/pytest tests/test_comet.py
 
 status:  ## what a run is doing, one line a language
 	@$(BIN)/python -m workflow_scripts.cluster.status

@@ -264,6 +264,7 @@ def hub(tiny: Path) -> Iterator[str]:
     content = {path.name: path.read_bytes() for path in tiny.iterdir()} | {
         "pytorch_model.bin": b"x",
         "modeling_tiny.py": b"1/0",
+        "checkpoints/model.ckpt": b"x",
     }
 
     class Hub(BaseHTTPRequestHandler):
@@ -280,8 +281,8 @@ def hub(tiny: Path) -> Iterator[str]:
                 self.answer(200, json.dumps(tree).encode())
             elif parts[:3] == ["org", "gated", "resolve"]:
                 self.answer(403, b"{}", {"X-Error-Code": "GatedRepo"})
-            elif parts[:3] == ["org", "tiny", "resolve"] and parts[-1] in content:
-                data = content[parts[-1]]
+            elif parts[:3] == ["org", "tiny", "resolve"] and "/".join(parts[4:]) in content:
+                data = content["/".join(parts[4:])]
                 headers = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": COMMIT}
                 self.answer(200, data, headers)
             else:

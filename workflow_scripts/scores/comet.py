@@ -43,12 +43,13 @@ def groups(found: inputs.Inputs, uncovered: dict[str, str], references: bool) ->
     result: list[Group] = []
     for (direction, protocol), answers in found.groups.items():
         group: Group = {"direction": direction, "protocol": protocol}
-        source, target = direction.split("-")
+        sides = direction.split("-")
         if isinstance(answers, str):
             group["reason"] = answers
-        elif unseen := [uncovered[side] for side in (source, target) if side in uncovered]:
+        elif unseen := [uncovered[side] for side in sides if side in uncovered]:
             group["reason"] = f"n/a: COMET's encoder was not trained on {' and '.join(unseen)}"
         else:
+            source, target = sides
             group["items"] = sorted(answers)
             group["samples"] = [
                 {"src": found.texts[source][item], "mt": answers[item]} | ({"ref": found.texts[target][item]} if references else {})
