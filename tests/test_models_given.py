@@ -336,6 +336,15 @@ def test_hub_model_at_a_revision(hub: str, tiny: Path, tmp_path: Path) -> None:
     assert files.read_json(tmp_path / "hub-results/manifest.json")["settings"]["revision"] == COMMIT
 
 
+def test_files_in_folders_only_where_asked(hub: str, tmp_path: Path) -> None:
+    asked = f'"org/tiny", "{COMMIT}", ["checkpoints/model.ckpt"]'
+    look = f"from workflow_scripts.common import hub; print(hub.check({asked}), *hub.snapshot({asked}, folders=True).rglob('*.ckpt'))"
+    unset = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    environment = unset | {"HF_ENDPOINT": hub, "HF_HOME": str(tmp_path / "cache")}
+    done = subprocess.run([sys.executable, "-c", look], env=environment, capture_output=True, text=True, timeout=50, check=True)
+    assert done.stdout.startswith("1 ") and done.stdout.rstrip().endswith("checkpoints/model.ckpt")
+
+
 @pytest.mark.parametrize(
     ("settings", "more", "message"),
     [
