@@ -72,7 +72,7 @@ rule comet:
         predictions=lambda wildcards, input: os.path.dirname(input.predictions[0]),
         folder=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
-        "{COMET_PYTHON:q} -m workflow_scripts.scores.comet --comet-folder {input.comet} --manifest {input.manifest} "
+        '"$PIVOTLIFT_COMET_PYTHON" -m workflow_scripts.scores.comet --comet-folder {input.comet} --manifest {input.manifest} '
         "--model {wildcards.model} --benchmark-folder {params.benchmark} --languages {params.languages} "
         "--predictions-folder {params.predictions} --uncovered {params.uncovered:q} --batch-size {params.batch_size} "
         "--work {params.folder}/.work --output-folder {params.folder} > {log} 2>&1"

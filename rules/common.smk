@@ -36,6 +36,11 @@ except UserError as error:
 
 # Rules say `python`: that of a deployed environment (conda, apptainer) where there is one, else the one Snakemake itself runs on.
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]))
+# COMET's rule says this one: that of a deployed environment too, else the user's choice, else that of `make setup-comet`.
+DEPLOYED = bool(workflow.deployment_settings.deployment_method)
+if DEPLOYED:
+    os.environ["PIVOTLIFT_COMET_PYTHON"] = "python"
+os.environ.setdefault("PIVOTLIFT_COMET_PYTHON", os.path.join(workflow.basedir, ".venv-comet", "bin", "python"))
 
 
 def as_json(value):
@@ -59,13 +64,6 @@ def models_of(kind):
 
 def archive_of(package):
     return f"results/downloads/{package}.archive"
-
-
-def comet_python():
-    """The Python that has COMET: that of a deployed environment, else the one the user names, else that of `make setup-comet`."""
-    if workflow.deployment_settings.deployment_method:
-        return "python"
-    return os.environ.get("PIVOTLIFT_COMET_PYTHON") or os.path.join(workflow.basedir, ".venv-comet", "bin", "python")
 
 
 def comet_sources(comet):
@@ -120,7 +118,6 @@ def judging_need(wildcards, attempt):
 
 
 SHARDS = jobs.shards(config, CLUSTER)
-COMET_PYTHON = comet_python()
 
 
 def planned():
@@ -148,8 +145,8 @@ def check_before_start():
         try:
             preflight.check_disk(rows)
             preflight.check_hub(fetched())
-            if any(job.rule.name == "comet" for job in planned()) and COMET_PYTHON != "python":
-                preflight.check_comet(COMET_PYTHON)
+            if any(job.rule.name == "comet" for job in planned()) and not DEPLOYED:
+                preflight.check_comet(os.environ["PIVOTLIFT_COMET_PYTHON"])
             if not workflow.local_exec:
                 print(preflight.summary(rows), file=sys.stderr)
                 preflight.check_budget(rows, CLUSTER)
