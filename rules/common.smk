@@ -36,11 +36,10 @@ except UserError as error:
 
 # Rules say `python`: that of a deployed environment (conda, apptainer) where there is one, else the one Snakemake itself runs on.
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]))
-# COMET's rule says this one: that of a deployed environment too, else the user's choice, else that of `make setup-comet`.
+# COMET has its own: here too that of a deployed environment, else the one that the user names, else that of `make setup-comet`.
 DEPLOYED = bool(workflow.deployment_settings.deployment_method)
-if DEPLOYED:
-    os.environ["PIVOTLIFT_COMET_PYTHON"] = "python"
-os.environ.setdefault("PIVOTLIFT_COMET_PYTHON", os.path.join(workflow.basedir, ".venv-comet", "bin", "python"))
+COMET_PYTHON = os.environ.get("PIVOTLIFT_COMET_PYTHON") or os.path.join(workflow.basedir, ".venv-comet", "bin", "python")
+os.environ.update(PIVOTLIFT_COMET_PYTHON="python" if DEPLOYED else COMET_PYTHON)
 
 
 def as_json(value):
@@ -146,7 +145,7 @@ def check_before_start():
             preflight.check_disk(rows)
             preflight.check_hub(fetched())
             if any(job.rule.name == "comet" for job in planned()) and not DEPLOYED:
-                preflight.check_comet(os.environ["PIVOTLIFT_COMET_PYTHON"])
+                preflight.check_comet(COMET_PYTHON)
             if not workflow.local_exec:
                 print(preflight.summary(rows), file=sys.stderr)
                 preflight.check_budget(rows, CLUSTER)
