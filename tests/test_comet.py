@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from tests import workspace
-from workflow_scripts.cluster import preflight
-from workflow_scripts.common import files, tables
+from workflow_scripts.cluster import description, jobs, preflight
+from workflow_scripts.common import config, files, tables
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.scores import comet, comet_model, comet_rows, inputs
 
@@ -165,8 +165,14 @@ def config_file(folder: Path, **checkpoints: dict[str, Any]) -> Path:
 def test_comet_adds_its_own_jobs_and_no_other(tmp_path):
     clone = workspace.copy(tmp_path / "pivotlift")
     fetched = {"hub": "org/da", "revision": "1", "encoder": {"hub": "org/xlmr", "revision": "1"}}
-    before, after = (workspace.planned(clone, "--configfile", str(config_file(tmp_path, **some))) for some in ({}, {"da": fetched}))
-    assert after == before | {"comet_model": 1, "comet": 2 * 2, "comet_scores": 2 * 2}  # models, benchmarks that are translated
+    before = workspace.planned(clone, "--configfile", str(config_file(tmp_path)))
+    path = config_file(tmp_path, da=fetched)
+    output = workspace.snakemake(clone, "--configfile", str(path), "--dry-run")
+    assert workspace.counted(output) == before | {"comet_model": 1, "comet": 2 * 2, "comet_scores": 2 * 2}  # models, translated tests
+    resolved = config.resolve({"recipe": "laptop"} | yaml.safe_load(path.read_text()))
+    own = [file for file in jobs.expected(resolved, description.read()) if file.job.rule.startswith("comet")]
+    assert len(own) == 1 + 2 * 2 * 2 * 4  # and languages
+    assert all(file.path in output and f"logs/{file.job.name}.log" in output for file in own)
 
 
 @pytest.fixture(scope="module")

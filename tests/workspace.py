@@ -31,7 +31,11 @@ def snakemake(folder: Path, *arguments: str, check: bool = True, env: Mapping[st
 
 def planned(folder: Path, *arguments: str) -> dict[str, int]:
     """Jobs that a dry run plans, counted by rule (all shards as one), the target itself left out; {} if there is nothing to do."""
-    output = snakemake(folder, *arguments, "--dry-run")
+    return counted(snakemake(folder, *arguments, "--dry-run"))
+
+
+def counted(output: str) -> dict[str, int]:
+    """The same from what a dry run printed."""
     table = re.search(r"^job +count\n[- ]+\n(.*?)^total", output, re.DOTALL | re.MULTILINE)
     if table is None:
         assert "Nothing to be done" in output, output[-2000:]
