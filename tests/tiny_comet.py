@@ -1,7 +1,7 @@
-"""A real but tiny COMET checkpoint for tests, laid out as on the hub, with random weights: its scores mean nothing.
+"""Real but tiny COMET checkpoints for tests, laid out as on the hub, with random weights: their scores mean nothing.
 
-Runs in COMET's environment: `.venv-comet/bin/python tests/tiny_comet.py FOLDER CLASS` writes FOLDER/hparams.yaml,
-FOLDER/checkpoints/model.ckpt and FOLDER/encoder/. `... FOLDER --judge SAMPLES.json` prints what COMET's own loader and `predict` say.
+Runs in COMET's environment: `.venv-comet/bin/python tests/tiny_comet.py FOLDER` writes <name>/hparams.yaml, <name>/checkpoints/model.ckpt
+and <name>/encoder/ below FOLDER. `... FOLDER SAMPLES.json` prints what COMET's own loader and `predict` make of the samples, by name.
 """
 
 import json
@@ -21,7 +21,12 @@ TEXT = [
     "Alle Menschen sind frei und gleich an Würde und Rechten geboren.",
     "人人生而自由，在尊严和权利上一律平等。",
 ]
-INPUTS = {"unified_metric": {"input_segments": ["mt", "src"]}}  # as Kiwi: no reference
+LAYERS = {"hidden_sizes": [64, 32]}
+MODELS = {
+    "da": {"class_identifier": "regression_metric", **LAYERS},
+    "kiwi": {"class_identifier": "unified_metric", "input_segments": ["mt", "src"], "word_layer": 2, **LAYERS},  # no reference
+    "xcomet": {"class_identifier": "xcomet_metric", "word_layer": 2, **LAYERS},
+}
 
 
 def encoder(folder: Path) -> None:
@@ -40,22 +45,25 @@ def encoder(folder: Path) -> None:
     config.save_pretrained(folder)
 
 
-def make(folder: Path, kind: str) -> None:
+def make(folder: Path, named: dict[str, object]) -> None:
     encoder(folder / "encoder")
     torch.manual_seed(1)
-    layers = {"hidden_sizes": [64, 32]} | ({"word_layer": 2} if kind != "regression_metric" else {})
-    hparams = {"encoder_model": "XLM-RoBERTa", "pretrained_model": str(folder / "encoder"), **layers, **INPUTS.get(kind, {})}
-    model = str2model[kind](**hparams, load_pretrained_weights=False, local_files_only=True)
+    hparams = {"encoder_model": "XLM-RoBERTa", "pretrained_model": str(folder / "encoder"), **named}
+    known = {name: value for name, value in hparams.items() if name != "class_identifier"}
+    model = str2model[named["class_identifier"]](**known, load_pretrained_weights=False, local_files_only=True)
     (folder / "checkpoints").mkdir()
     saved = {"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams), "pytorch-lightning_version": "2.6.6"}
     torch.save(saved, folder / "checkpoints/model.ckpt")
-    (folder / "hparams.yaml").write_text(yaml.safe_dump(hparams | {"class_identifier": kind}))
+    (folder / "hparams.yaml").write_text(yaml.safe_dump(hparams))
 
 
 if __name__ == "__main__":
-    if sys.argv[2] == "--judge":
-        model = comet.load_from_checkpoint(f"{sys.argv[1]}/checkpoints/model.ckpt", local_files_only=True)
-        found = model.predict(json.loads(Path(sys.argv[3]).read_text()), gpus=0, progress_bar=False)
-        print(json.dumps([found.scores, found.system_score]))
-    else:
-        make(Path(sys.argv[1]), sys.argv[2])
+    folder, judged = Path(sys.argv[1]), {}
+    for name, named in MODELS.items():
+        if len(sys.argv) == 2:
+            make(folder / name, named)
+        else:
+            model = comet.load_from_checkpoint(folder / name / "checkpoints/model.ckpt", local_files_only=True)
+            found = model.predict(json.loads(Path(sys.argv[2]).read_text()), gpus=0, progress_bar=False)
+            judged[name] = [found.scores, found.system_score]
+    print(json.dumps(judged))
