@@ -83,7 +83,8 @@ def load(folder: Path, batch_size: int) -> Judge:
     known = {name: value for name, value in hparams.items() if name in inspect.signature(kind).parameters}
     model = kind(**known | {"pretrained_model": str(folder / "encoder"), "load_pretrained_weights": False, "local_files_only": True})
     lost = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False).missing_keys
-    if lost:
+    # What is no parameter, such as the weights of a training loss, may be missing from a checkpoint of another version.
+    if lost := [name for name, _ in model.named_parameters() if name in lost]:
         raise UserError(f"{folder} lacks weights of a {kind.__name__}, {lost[0]} among them: it is a checkpoint of another COMET.")
 
     def judge(samples: list[dict[str, str]]) -> list[float]:
