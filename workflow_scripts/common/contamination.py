@@ -9,6 +9,8 @@ line only finds it also inside a longer text, and never accuses a short common p
 
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,9 +24,11 @@ Keys = NDArray[np.uint64]
 Row = TypeVar("Row")
 
 CHARACTERS = 1 << 20  # of texts looked at together
-PAIRS = 1 << 21  # of a text and a line, counted together
-HITS = 8  # rare n-grams that a line and a text must share to be compared: more are more look-ups and fewer comparisons
-BITS = 24  # of an n-gram's number
+PAIRS = 1 << 17  # of a text and a line, counted together: as many as fit into the processor's cache
+CELLS = 12  # bits of a line's number by which pairs are counted first
+HITS = 12  # rare n-grams that a line and a text must share to be compared: more are more look-ups and fewer comparisons
+BITS = 24  # of an n-gram's number, at most
+EXACT = 44  # bits of an n-gram's hash that tell it from the others of a line
 FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, its bits well mixed
 
 
@@ -34,6 +38,7 @@ def similar(line: str, text: str, size: int, similarity: float) -> bool:
     return len(wanted & _ngrams(text, size)) >= similarity * len(wanted)
 
 
+@lru_cache(maxsize=8)  # a text is compared with one line after the other
 def _ngrams(text: str, size: int) -> set[str]:
     return {text[start : start + size] for start in range(len(text) - size + 1)}
 
@@ -52,7 +57,11 @@ class Index:
         dense = np.concatenate([np.zeros(0, np.bool_), *(_joined(some).dense() for some in _portions(self.lines, len))])
         # One Chinese, Japanese or Korean character carries about as much as two letters, so n-grams are half as long.
         sizes = np.where(dense, max(2, settings["ngram"] // 2), settings["ngram"])
-        self.parts = [_Lines(self.lines, np.flatnonzero(sizes == size), size, settings["similarity"]) for size in np.unique(sizes).tolist()]
+        # A line of few n-grams is matched exactly only: two short phrases share most of theirs by chance.
+        sizes[np.fromiter(map(len, self.lines), np.int64, len(sizes)) < 3 * sizes - 1] = 0
+        self.parts = [
+            _Lines(self.lines, np.flatnonzero(sizes == size), size, settings["similarity"]) for size in np.unique(sizes[sizes > 0]).tolist()
+        ]
 
     def find(self, texts: Iterable[str]) -> list[Any | None]:
         """For each text the label of a line that it is or holds, or None."""
@@ -83,8 +92,7 @@ class Folded(NamedTuple):
 
     def strings(self) -> list[str]:
         joined = self.codes.tobytes().decode("utf-32-le", "surrogatepass")
-        ends = self.bounds.tolist()
-        return [joined[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+        return [joined[start:end] for start, end in pairwise(self.bounds.tolist())]
 
     def dense(self) -> NDArray[np.bool_]:
         """Which texts are mostly Chinese, Japanese or Korean?"""
@@ -111,7 +119,7 @@ def _joined(texts: Sequence[str]) -> Folded:
 
 
 class _Lines:
-    """The lines of one n-gram size, but those of few n-grams: two short phrases share most of theirs by chance.
+    """The lines of one n-gram size.
 
     A text that holds `needed` of a line's n n-grams holds at least `hits` of any n - needed + hits of them (prefix filter: Chaudhuri,
     Ganti and Kaushik 2006). So only the rarest n-grams of each line are looked up. N-grams are numbered by a hash: where two have the same
@@ -119,54 +127,64 @@ class _Lines:
     """
 
     def __init__(self, lines: Sequence[str], chosen: Ints, size: int, similarity: float) -> None:
+        """`chosen`: those of the folded lines that are compared by n-grams of this size."""
         self.size, self.similarity, self.chosen = size, similarity, chosen
-        self.hits = np.zeros(len(chosen), np.int64)
         texts = [_joined(some) for some in _portions((lines[number] for number in chosen.tolist()), len)]
-        frequency = np.zeros(1 << BITS, np.int64)
+        self.bits = min(BITS, sum(len(some.codes) for some in texts).bit_length() + 1)
+        frequency = np.zeros(1 << self.bits, np.int64)
         for some in texts:
-            frequency += np.bincount(self._numbers(some)[1], minlength=1 << BITS)
-        rare, first = [np.zeros(0, np.uint64)], 0
+            frequency += np.bincount(self._numbers(some, EXACT)[1] >> (EXACT - self.bits), minlength=len(frequency))
+        rare, fewest, start = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
         for some in texts:
-            line, number = self._numbers(some)
-            # By line, then rarity.
-            order = (line.astype(np.uint64) << 44) | (np.minimum(frequency[number], (1 << 20) - 1).astype(np.uint64) << 24) | number.astype(np.uint64)
-            order.sort()
+            line, number = self._numbers(some, EXACT)
+            number >>= EXACT - self.bits
             count = np.bincount(line, minlength=len(some.bounds) - 1)
             needed = np.ceil(similarity * count).astype(np.int64)
-            hits = np.minimum(needed, HITS)
-            looked_up = np.where(count >= 2 * size, count - needed + hits, 0)
-            place = np.arange(len(line)) - _sums(count)[line]
-            kept = order[place < looked_up[line]]
-            rare.append(((kept & (1 << BITS) - 1) << 32) | ((kept >> 44) + first))
-            self.hits[first : first + len(count)] = hits
-            first += len(count)
+            hits = np.where(count < 2 * size, HITS, np.minimum(needed, HITS))
+            looked_up = np.where(count < 2 * size, 0, count - needed + hits)
+            by_rarity = (line << 44) | (np.minimum(frequency[number], (1 << 20) - 1) << 24) | number
+            by_rarity.sort()
+            kept = by_rarity[np.arange(len(line)) - _sums(count)[line] < looked_up[line]]
+            rare.append((kept & ((1 << 24) - 1)) << 32 | (kept >> 44) + start)
+            fewest.append(hits)
+            start += len(count)
+        self.hits = np.concatenate(fewest)
         postings = np.concatenate(rare)
         postings.sort()
-        self.lines = (postings & 0xFFFFFFFF).astype(np.uint32)
-        self.starts = _sums(np.bincount((postings >> 32).astype(np.int64), minlength=1 << BITS)).astype(np.int32)
+        self.starts = _sums(np.bincount(postings >> 32, minlength=len(frequency)))  # of each n-gram's lines
+        self.lines = (postings & 0xFFFFFFFF).astype(np.int32)
+        self.cells = (self.lines & ((1 << CELLS) - 1)).astype(np.int16)
 
     def candidates(self, texts: Folded) -> Iterator[tuple[int, int]]:
         """Text and line of every pair that may be similar."""
-        text, number = self._numbers(texts)
-        begin, end = self.starts[number], self.starts[number + 1]
-        known = np.flatnonzero(end > begin)
-        text, begin, end = text[known], begin[known], end[known]
-        count = (end - begin).astype(np.int64)
-        total = np.cumsum(count)
-        cuts = np.flatnonzero(np.diff(text, append=-1)) + 1 if len(text) else []
+        text, number = self._numbers(texts, self.bits)
+        begin, count = self.starts[number], self.starts[number + 1] - self.starts[number]
+        known = np.flatnonzero(count)
+        text, begin, count = text[known], begin[known], count[known]
+        ends = np.flatnonzero(np.diff(text, append=-1)) + 1  # of each text's n-grams
+        portion = np.cumsum(count)[ends - 1] // PAIRS
         start = 0
-        for stop in _cut(cuts, total):
-            some = slice(start, stop)
-            start = stop
-            offsets = np.repeat(begin[some] - _sums(count[some])[:-1], count[some]) + np.arange(count[some].sum())
-            pairs = np.repeat(text[some] << 32, count[some]) | self.lines[offsets]
-            pairs.sort()
-            bounds = np.flatnonzero(np.diff(pairs, prepend=-1, append=-1))
-            pair = pairs[bounds[:-1]]
-            pair = pair[np.diff(bounds) >= self.hits[pair & 0xFFFFFFFF]]
-            yield from zip((pair >> 32).tolist(), self.chosen[pair & 0xFFFFFFFF].tolist(), strict=True)
+        for end in ends[np.diff(portion, append=-1) != 0].tolist():
+            yield from self._sharing(text[start:end], begin[start:end], count[start:end])
+            start = end
 
-    def _numbers(self, texts: Folded) -> tuple[Ints, Ints]:
+    def _sharing(self, text: Ints, begin: Ints, count: Ints) -> Iterator[tuple[int, int]]:
+        """Text and line of every pair that shares enough. N-gram i stands in `text[i]` and in the `count[i]` lines from `begin[i]` on."""
+        total = _sums(count)
+        place = np.repeat(begin - total[:-1], count)
+        place += np.arange(total[-1])
+        # Most lines share one n-gram or two. Pairs are first counted by a part of the line's number, so that few are left to sort.
+        cell = np.repeat((text - text[0]) << CELLS, count)
+        cell += self.cells[place]
+        left = np.flatnonzero((np.bincount(cell) >= self.hits.min(initial=HITS))[cell])
+        pair = (cell[left] >> CELLS) + text[0] << 32 | self.lines[place[left]]
+        pair.sort()
+        bounds = np.flatnonzero(np.diff(pair, prepend=-1, append=-1))
+        pair = pair[bounds[:-1]]
+        pair = pair[np.diff(bounds) >= self.hits[pair & 0xFFFFFFFF]]
+        yield from zip((pair >> 32).tolist(), self.chosen[pair & 0xFFFFFFFF].tolist(), strict=True)
+
+    def _numbers(self, texts: Folded, bits: int) -> tuple[Ints, Ints]:
         """Text and number of every distinct n-gram, sorted."""
         hashes = np.zeros(max(len(texts.codes) - self.size + 1, 0), np.uint64)
         for place in range(self.size):
@@ -174,18 +192,11 @@ class _Lines:
             hashes *= FACTOR
         count = np.maximum(np.diff(texts.bounds) - self.size + 1, 0)
         text = np.repeat(np.arange(len(count)), count)
-        offsets = np.arange(len(text)) + (texts.bounds[:-1] - _sums(count)[:-1])[text]
-        found = (text << BITS) | (hashes[offsets] >> (64 - BITS)).astype(np.int64)
+        start = np.arange(len(text)) + (texts.bounds[:-1] - _sums(count)[:-1])[text]
+        found = (text << bits) | (hashes[start] >> np.uint64(64 - bits)).astype(np.int64)
         found.sort()
         found = found[np.diff(found, prepend=-1) != 0]
-        return found >> BITS, found & ((1 << BITS) - 1)
-
-
-def _cut(ends, total):
-    if not len(ends):
-        return
-    step = total[np.asarray(ends) - 1] // PAIRS
-    yield from np.asarray(ends)[np.diff(step, append=-1) != 0].tolist()
+        return found >> bits, found & ((1 << bits) - 1)
 
 
 def _sums(counts: NDArray[Any]) -> Ints:
@@ -207,13 +218,34 @@ def _portions(rows: Iterable[Row], size: Callable[[Row], int]) -> Iterator[list[
         yield portion
 
 
-def benchmark_lines(paths: Sequence[Path]) -> dict[str, list[tuple[str, str]]]:
-    """Every text of the given benchmark files (sentences, passages, questions, answers), by language."""
-    lines: dict[str, list[tuple[str, str]]] = {}
+class Line(NamedTuple):
+    """A text of a benchmark: a sentence, a passage or a stretch of one, a question, an answer."""
+
+    benchmark: str
+    language: str
+    split: str
+    item: str
+    text: str
+
+
+def benchmark_lines(paths: Sequence[Path]) -> list[Line]:
+    """Every text of the given benchmark files."""
+    lines = []
     for path in paths:
         benchmark = files.read_json(path)
         for item in benchmark["items"]:
+            label = (benchmark["benchmark"], benchmark["language"], item.get("split", "devtest"), str(item["item"]))
             for field, text in item.items():
                 if field in ("text", "flores_passage", "question") or field.startswith("mc_answer"):
-                    lines.setdefault(benchmark["language"], []).append((benchmark["benchmark"], text))
+                    lines += [Line(*label, part) for part in ([text, *stretches(text)] if field == "flores_passage" else [text])]
     return lines
+
+
+def stretches(passage: str) -> list[str]:
+    """Overlapping parts of a passage, each as long as a short sentence.
+
+    A sentence holds too few of a whole passage's n-grams to be like it, but nearly all of a part's. So BELEBELE's passages, which are lines
+    of FLORES, guard those lines too, also in scripts without a mark at a sentence's end.
+    """
+    length = STRETCH // 2 if _joined([passage]).dense()[0] else STRETCH
+    return [passage[start : start + length] for start in range(0, len(passage) - length // 2, length // 2)] if len(passage) > length else []

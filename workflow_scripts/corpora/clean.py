@@ -69,8 +69,8 @@ def build(
     language: str, corpora: Sequence[Path], benchmarks: Sequence[Path], settings: dict[str, Any]
 ) -> tuple[pl.DataFrame, list[ledger.Fact]]:
     """The pairs of one language and the ledger of what became of every pair read. Raises `UserError` if cleaning leaves nothing."""
-    lines = contamination.benchmark_lines(benchmarks)
-    indexes = {code: contamination.Index(texts, settings["decontamination"]) for code, texts in lines.items()}
+    # Text in another language than the row says is text of the benchmark too, so each side is searched for the lines of all languages read.
+    index = contamination.Index(((line.benchmark, line.text) for line in contamination.benchmark_lines(benchmarks)), settings["decontamination"])
     partners = pivots_of(language, settings["pivots"])
     counts: Counter[tuple[str, str]] = Counter()
     kept = [pl.DataFrame(schema=SCHEMA)]
@@ -81,7 +81,7 @@ def build(
             continue
         pairs, dropped = clean(pl.concat(found), settings["cleaning"])
         counts += dropped
-        hits = pl.Series([_hit(row, indexes) for row in pairs.iter_rows(named=True)], dtype=pl.String)
+        hits = pl.Series([a or b for a, b in zip(index.find(pairs["source"]), index.find(pairs["target"]), strict=True)], dtype=pl.String)
         for corpus, hit in zip(pairs["corpus"], hits, strict=True):
             counts[corpus, f"contaminated:{hit}" if hit else "rows_kept"] += 1
         pairs = pairs.filter(hits.is_null())
@@ -104,14 +104,6 @@ def build(
         else:
             facts.append(ledger.Fact("corpora", language, corpus, "rows_kept", reason=f"n/a: {absent}"))
     return pairs, facts
-
-
-def _hit(row: dict[str, str], indexes: dict[str, contamination.Index]) -> str | None:
-    for side in ("source", "target"):
-        index = indexes.get(row[f"{side}_language"])
-        if index is not None and (benchmark := index.find(row[side])) is not None:
-            return benchmark
-    return None
 
 
 def main(argv: list[str] | None = None) -> None:

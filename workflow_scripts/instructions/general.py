@@ -32,20 +32,22 @@ FORMATS = {"alpaca": alpaca}
 
 
 def make(
-    sets: dict[str, Path], benchmark_lines: list[tuple[str, str]], settings: dict[str, Any]
+    sets: dict[str, Path], benchmark_lines: list[contamination.Line], settings: dict[str, Any]
 ) -> tuple[pl.DataFrame, dict[str, Counter[str]]]:
     """All rows of the sets that are kept, and for each set the count of every outcome. Raises `UserError` for an unreadable set."""
-    index = contamination.Index(benchmark_lines, settings["decontamination"])
+    index = contamination.Index(((line.benchmark, line.text) for line in benchmark_lines), settings["decontamination"])
     rows, counts, seen = [], {}, set()
     for name, archive in sets.items():
         row, outcome = tables.row("instruction_sets", name), Counter[str]()
         found = [content for _, content in archives.members(archive, row["members"].split())]
         if not found:
             raise cli.UserError(f"{name}: no file {row['members']} in {archive}. Mend its row in resources/instruction_sets.tsv.")
-        for request, answer in (pair for content in found for pair in FORMATS[row["format"]](content)):
+        pairs = [pair for content in found for pair in FORMATS[row["format"]](content)]
+        hits = (index.find([pair[side] for pair in pairs]) for side in (0, 1))
+        for (request, answer), *benchmarks in zip(pairs, *hits, strict=True):
             outcome["rows_read"] += 1
             identity = files.sha256_text(f"{KIND} {name} {request} {answer}")[:16]
-            contaminated = index.find(request) or index.find(answer)
+            contaminated = benchmarks[0] or benchmarks[1]
             if not request or not answer:
                 outcome["dropped:empty"] += 1
             elif len(request) + len(answer) > settings["max_characters"]:
@@ -75,8 +77,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--ledger", type=Path, required=True)
     arguments = parser.parse_args(argv)
     sets = {name: Path(archive) for name, archive in (pair.split("=", 1) for pair in arguments.sets)}
-    lines = contamination.benchmark_lines(arguments.benchmarks).get(arguments.language, [])
-    table, counts = make(sets, lines, arguments.settings)
+    table, counts = make(sets, contamination.benchmark_lines(arguments.benchmarks), arguments.settings)
     facts = [
         ledger.Fact("instructions", arguments.language, name, measure, count)
         for name, outcome in counts.items()
