@@ -213,6 +213,11 @@ def benchmark_text(wildcards):
     return [f"results/benchmarks/{name}/{code}.json" for name in config["decontamination"]["against"] for code in codes]
 
 
+def searched():
+    """How text is searched for that of benchmarks. How much a mixture may hold is no reason to clean anew."""
+    return {key: value for key, value in config["decontamination"].items() if key != "max_contaminated_rows"}
+
+
 def instruction_files(wildcards):
     """All instructions a mixture can draw from. Languages kept out of it are left out here, so they never touch it."""
     kept_out = config["mixtures"][wildcards.mixture]["kept_out"]

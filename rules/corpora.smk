@@ -48,7 +48,9 @@ rule corpus:
     resources:
         mem_mb=from_input,
     params:
-        settings=lambda wildcards: as_json({key: config[key] for key in ("pivots", "cleaning", "decontamination", "empty_corpus")}),
+        settings=lambda wildcards: as_json(
+            {key: config[key] for key in ("pivots", "cleaning", "empty_corpus")} | {"decontamination": searched()}
+        ),
         licences=lambda wildcards: as_json({name: row["licence"] for name, row in CORPORA.items()}),
     shell:
         "python -m workflow_scripts.corpora.clean --language {wildcards.language} --corpora {input.corpora} "

@@ -51,7 +51,7 @@ rule general:
         settings=lambda wildcards: as_json(
             {
                 "max_characters": config["instructions"]["general"]["max_characters"],
-                "decontamination": config["decontamination"],
+                "decontamination": searched(),
             }
         ),
         rows=lambda wildcards: as_json([SETS[name] for name in sets_of(wildcards.language)]),

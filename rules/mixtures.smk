@@ -5,6 +5,8 @@ Out:  results/mixtures/<mixture>.parquet     rows in training order
       results/mixtures/<mixture>.ledger.csv  what was there, planned and drawn of each language
       results/mixtures/<mixture>.audit.csv   rows that hold benchmark text, for every benchmark that is evaluated; why
                                              a language has no row
+      results/mixtures/<mixture>.contaminated.csv  those rows, and the items that they hold text of
+      results/mixtures/<mixture>.passed      no more of them than the config allows; else nothing is trained
 Try:  snakemake results/mixtures/laptop.parquet
 """
 
@@ -38,7 +40,8 @@ rule audit:
         benchmarks=expand("results/benchmarks/{benchmark}/{language}.json", benchmark=BENCHMARKS, language=config["languages"]),
         code=code.sources("mixtures.audit"),
     output:
-        "results/mixtures/{mixture}.audit.csv",
+        ledger="results/mixtures/{mixture}.audit.csv",
+        contaminated="results/mixtures/{mixture}.contaminated.csv",
     log:
         "logs/audit/{mixture}.log",
     benchmark:
@@ -58,4 +61,23 @@ rule audit:
         ),
     shell:
         "python -m workflow_scripts.mixtures.audit --mixture {input.mixture} --benchmarks-folder results/benchmarks "
-        "--settings {params.settings:q} --ledger {output} > {log} 2>&1"
+        "--settings {params.settings:q} --ledger {output.ledger} --contaminated {output.contaminated} > {log} 2>&1"
+
+
+rule gate:
+    # Of a new mixture only: a benchmark added later is counted by the audit, and what was trained before stays.
+    input:
+        mixture="results/mixtures/{mixture}.parquet",
+        contaminated=ancient("results/mixtures/{mixture}.contaminated.csv"),
+        code=code.sources("mixtures.gate"),
+    output:
+        "results/mixtures/{mixture}.passed",
+    log:
+        "logs/gate/{mixture}.log",
+    localrule: True
+    conda:
+        "../envs/main.yaml"
+    params:
+        most=config["decontamination"].get("max_contaminated_rows", 0),
+    shell:
+        "python -m workflow_scripts.mixtures.gate --contaminated {input.contaminated} --most {params.most} --output {output} > {log} 2>&1"

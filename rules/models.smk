@@ -73,6 +73,7 @@ rule trained_model:
         base=lambda wildcards: ancient(f"results/models/{config['models'][wildcards.model]['base']}/model"),
         manifest=lambda wildcards: f"results/models/{config['models'][wildcards.model]['base']}/manifest.json",
         mixture=lambda wildcards: f"results/mixtures/{config['models'][wildcards.model]['mixture']}.parquet",
+        gate=lambda wildcards: ancient(f"results/mixtures/{config['models'][wildcards.model]['mixture']}.passed"),
         code=code.sources("models.train"),
     output:
         model=directory("results/models/{model}/model"),

@@ -27,6 +27,7 @@ WILDCARDS = {
     "general": ("language",),
     "mixture": ("mixture",),
     "audit": ("mixture",),
+    "gate": ("mixture",),
     "given_model": ("model",),
     "trimmed_model": ("model",),
     "trained_model": ("model",),

@@ -29,6 +29,7 @@ CELLS = 12  # bits of a line's number by which pairs are counted first
 HITS = 12  # rare n-grams that a line and a text must share to be compared: more are more look-ups and fewer comparisons
 BITS = 24  # of an n-gram's number, at most
 EXACT = 44  # bits of an n-gram's hash that tell it from the others of a line
+STRETCH = 64  # characters; of dense scripts half as many
 FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, its bits well mixed
 
 
@@ -70,6 +71,10 @@ class Index:
     def find_all(self, texts: Iterable[str]) -> list[list[Any]]:
         """For each text the labels of all lines that it is or holds."""
         return list(self._search(texts, first=False))
+
+    def find_exact(self, texts: Iterable[str]) -> list[list[Any]]:
+        """For each text the labels of the line that it is; one that only holds a line is passed over."""
+        return [self.labels.get(text, []) for some in _portions(texts, len) for text in fold(some).strings()]
 
     def _search(self, texts: Iterable[str], first: bool) -> Iterator[list[Any]]:
         for some in _portions(texts, len):

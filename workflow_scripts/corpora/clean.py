@@ -70,7 +70,9 @@ def build(
 ) -> tuple[pl.DataFrame, list[ledger.Fact]]:
     """The pairs of one language and the ledger of what became of every pair read. Raises `UserError` if cleaning leaves nothing."""
     # Text in another language than the row says is text of the benchmark too, so each side is searched for the lines of all languages read.
-    index = contamination.Index(((line.benchmark, line.text) for line in contamination.benchmark_lines(benchmarks)), settings["decontamination"])
+    index = contamination.Index(
+        ((line.benchmark, line.text) for line in contamination.benchmark_lines(benchmarks)), settings["decontamination"]
+    )
     partners = pivots_of(language, settings["pivots"])
     counts: Counter[tuple[str, str]] = Counter()
     kept = [pl.DataFrame(schema=SCHEMA)]
