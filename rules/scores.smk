@@ -20,6 +20,10 @@ for benchmark, shard, shard_languages in SHARDS:
                 language=dict.fromkeys([*shard_languages, *config["pivots"]]),
             ),
             spm=[path for model in config["evaluate"].get("spm", {}).values() if os.path.exists(path := os.path.expanduser(model["path"]))],
+            # Only the model's text and the benchmark's decide what it says, and both make the answers new.
+            contaminated=lambda wildcards: [
+                ancient(f"results/mixtures/{mixture}.contaminated.csv") for mixture in settings.mixtures(config, wildcards.model)
+            ],
             code=code.sources("scores.score"),
         output:
             [update(f"results/scores/{{model}}/{benchmark}/{language}.json") for language in shard_languages],
@@ -48,4 +52,4 @@ for benchmark, shard, shard_languages in SHARDS:
         shell:
             "python -m workflow_scripts.scores.score --model {wildcards.model} --benchmark-folder {params.benchmark} "
             "--languages {params.languages} --predictions-folder {params.predictions} {params.baseline} "
-            "--settings {params.settings:q} --workers {threads} --work {params.folder}/{params.work} --output-folder {params.folder} > {log} 2>&1"
+            "--settings {params.settings:q} --contaminated {input.contaminated} --workers {threads} --work {params.folder}/{params.work} --output-folder {params.folder} > {log} 2>&1"

@@ -200,6 +200,16 @@ def kind(model: Mapping[str, Any]) -> str:
     return "trained" if "mixture" in model else "trimmed" if "trim" in model else "given"
 
 
+def mixtures(config: Config, name: str) -> list[str]:
+    """The mixtures that a model and those it was made from were trained on."""
+    found, base = [], name
+    while base is not None:
+        model = config["models"][base]
+        found += [model["mixture"]] if "mixture" in model else []
+        base = model.get("base")
+    return found
+
+
 def baseline(config: Config, name: str) -> str | None:
     """The evaluated model that a trained one is compared with: the nearest one it was made from."""
     model = config["models"][name]

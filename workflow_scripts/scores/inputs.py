@@ -1,8 +1,9 @@
 """What the scores of one language are made of, read and checked; and the key of all that."""
 
+import csv
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,24 @@ class Inputs:
     baselines: dict[str, Groups]
     texts: dict[str, dict[Any, str]] = field(default_factory=dict)  # shape flores: test sentences by language and item
     questions: dict[Any, tuple[str, str]] = field(default_factory=dict)  # shape belebele: passage and right answer by item
+    contaminated: dict[str, set[str]] = field(default_factory=dict)  # test items whose text was trained on, by language
+
+    def clean(self) -> "Inputs":
+        """Without the items whose text, on either side of a direction, the model was trained on; directions without such items left out."""
+
+        def lost(direction: str) -> set[str]:
+            sides = [self.language, *(direction.split("-") if self.texts else ())]
+            return set().union(*(self.contaminated.get(side, ()) for side in sides))
+
+        def left(groups: Groups) -> Groups:
+            found: Groups = {}
+            for key, answers in groups.items():
+                if not isinstance(answers, str) and (out := lost(key[0])) & set(map(str, answers)):
+                    kept = {item: answer for item, answer in answers.items() if str(item) not in out}
+                    found[key] = kept or "n/a: the model was trained on text of every item"
+            return found
+
+        return replace(self, groups=left(self.groups), baselines={name: left(groups) for name, groups in self.baselines.items()})
 
     def key(self, version: int, settings: dict[str, Any]) -> str:
         """SHA-256 of everything the scores depend on; `settings` name files by their content."""
@@ -36,8 +55,10 @@ class Inputs:
         def plain(groups: Groups) -> list[Any]:
             return [[*key, found] for key, found in groups.items()]
 
+        found = {language: sorted(items) for language, items in self.contaminated.items()}
         return files.sha256_json(
-            {
+            ({"contaminated": found} if found else {})
+            | {
                 "version": [version, sacrebleu.__version__],
                 "settings": settings,
                 "tokenizers": {language: languages.get(language).bleu_tokenizer for language in self.texts},
@@ -50,7 +71,9 @@ class Inputs:
         )
 
 
-def read(model: str, folder: Path, language: str, predictions: Path, baselines: dict[str, Path]) -> Inputs:
+def read(
+    model: str, folder: Path, language: str, predictions: Path, baselines: dict[str, Path], contaminated: Sequence[Path] = ()
+) -> Inputs:
     """Read one language; `UserError` where answers are not of this benchmark."""
     benchmark = files.read_json(folder / f"{language}.json")
     about = {name: benchmark[name] for name in ("benchmark", "version", "shape")}
@@ -62,14 +85,27 @@ def read(model: str, folder: Path, language: str, predictions: Path, baselines: 
             for side in direction.split("-") if not isinstance(answers, str) else ():
                 texts[side] = texts.get(side) or references(folder, side)
                 check_items(answers, texts[side], f"{folder.name} {direction}", f"{side} has no such test sentence")
-        return Inputs(model, about, language, groups, others, texts=texts)
+        known = read_contaminated(contaminated, about["benchmark"], texts)
+        return Inputs(model, about, language, groups, others, texts=texts, contaminated=known)
     questions = {item["item"]: (item["link"], item["correct_answer_num"]) for item in benchmark["items"]}
     options = {item["item"]: [item.get(f"mc_answer{number}", "") for number in range(1, 5)] for item in benchmark["items"]}
     for (direction, protocol), answers in [pair for found in (groups, *others.values()) for pair in found.items()]:
         check_items(answers, questions, f"{about['benchmark']} {direction}", "there is no such question")
         if protocol == choice.CHAT and not isinstance(answers, str):
             answers |= {item: choice.chosen(answer, options[item]) for item, answer in answers.items()}
-    return Inputs(model, about, language, groups, others, questions=questions)
+    known = read_contaminated(contaminated, about["benchmark"], [language])
+    return Inputs(model, about, language, groups, others, questions=questions, contaminated=known)
+
+
+def read_contaminated(paths: Sequence[Path], benchmark: str, languages: Iterable[str]) -> dict[str, set[str]]:
+    """Test items in these languages whose text stands in a mixture, as the mixtures' audits found it."""
+    found: dict[str, set[str]] = {}
+    for path in paths:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if (row["benchmark"], row["split"]) == (benchmark, "devtest") and row["benchmark_language"] in languages:
+                    found.setdefault(row["benchmark_language"], set()).add(row["item"])
+    return found
 
 
 def read_predictions(path: Path) -> Groups:

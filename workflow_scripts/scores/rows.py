@@ -13,8 +13,11 @@ def rows(inputs: Inputs, settings: dict[str, Any]) -> list[Row]:
     """All rows, with the columns of schemas/scores.schema.json that are not empty."""
     names = {"model": inputs.model, "language": inputs.language}
     names |= {name: inputs.benchmark[name] for name in ("benchmark", "version")}
-    found = of_translation(inputs, settings) if inputs.benchmark["shape"] == "flores" else of_choice(inputs, settings)
-    return [names | row for row in found]
+    of_shape = of_translation if inputs.benchmark["shape"] == "flores" else of_choice
+    clean = [
+        row | {"metric": f"{row['metric']} clean"} for row in of_shape(inputs.clean(), settings) if row["metric"] not in translation.HEALTH
+    ]
+    return [names | row for row in (*of_shape(inputs, settings), *clean)]
 
 
 def of_translation(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:

@@ -51,12 +51,13 @@ class Shard:
     settings: dict[str, Any]
     output_folder: Path
     work: Path | None
+    contaminated: tuple[Path, ...] = ()
 
     def score(self, language: str) -> bool:
         """Bring one language's file up to date; False if it was so already."""
         name = f"{language}.jsonl"
         others = {model: folder / name for model, folder in self.baselines.items()}
-        found = inputs.read(self.model, self.benchmark_folder, language, self.predictions_folder / name, others)
+        found = inputs.read(self.model, self.benchmark_folder, language, self.predictions_folder / name, others, self.contaminated)
         known = self.settings | {"spm": translation.models_at_hand(self.settings)}
         key = found.key(SCORE_VERSION, known)
         output = self.output_folder / f"{language}.json"
@@ -125,6 +126,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--baseline", action="append", default=[], type=named_folder, help="NAME=FOLDER of its predictions; repeatable")
     parser.add_argument("--settings", required=True, type=cli.json_object)
     parser.add_argument("--output-folder", required=True, type=Path)
+    parser.add_argument("--contaminated", type=Path, nargs="*", default=[], help="what audits found in the mixtures the model learnt from")
     parser.add_argument("--work", type=Path, help="scores of a run that was cut off; one folder a shard")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes; by default one a usable CPU")
     args = parser.parse_args(argv)
@@ -137,6 +139,7 @@ def main(argv: list[str] | None = None) -> None:
         checked(args.settings),
         args.output_folder,
         args.work,
+        tuple(args.contaminated),
     )
     languages = list(dict.fromkeys(args.languages))
     errors: dict[str, BaseException] = {}
