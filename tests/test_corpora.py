@@ -84,6 +84,12 @@ def test_every_filter_drops_what_it_should_and_the_ledger_adds_up(tmp_path, raw,
     assert set(pairs["licence"]) == {"CC0-1.0"}
 
 
+def test_benchmark_text_is_found_on_the_side_of_another_language(tmp_path, raw, corpora_row):
+    held = benchmark(tmp_path, "zho_Hans", "Öffne die Tür")
+    pairs, _ = clean.build("deu_Latn", [raw], [held], SETTINGS)
+    assert "good" not in set(pairs["key"])
+
+
 def test_the_tuned_side_is_checked_too(tmp_path, raw, corpora_row):
     held = benchmark(tmp_path, "deu_Latn", "Öffne die Tür")
     pairs, _ = clean.build("deu_Latn", [raw], [held], SETTINGS)

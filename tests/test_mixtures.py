@@ -9,7 +9,8 @@ import pytest
 from workflow_scripts.common import files
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.instructions.table import SCHEMA, single_turn
-from workflow_scripts.mixtures.audit import audit
+from workflow_scripts.mixtures import gate
+from workflow_scripts.mixtures.audit import CONTAMINATED, audit
 from workflow_scripts.mixtures.mix import mix
 from workflow_scripts.mixtures.plan import apportion, temperature_weights
 
@@ -123,14 +124,31 @@ def test_audit_counts_rows_with_benchmark_text_and_explains_languages_without_ro
     mixture, _ = mix([instructions("zho_Hans", 4)], "m", SETTINGS | {"examples": 4})
     turns = [{"role": "user", "content": "Translate.\nChinese: 打开文件夹\nEnglish:"}, {"role": "assistant", "content": "Open the folder"}]
     planted = mixture.head(1).with_columns(id=pl.lit("planted"), messages=pl.Series([turns], dtype=mixture.schema["messages"]))
-    for language, text in {"zho_Hans": "打开文件夹", "eng_Latn": "Something else entirely", "deu_Latn": "Etwas ganz anderes"}.items():
+    for language, text in {"zho_Hans": "打开文件夹", "eng_Latn": "Open the folder", "deu_Latn": "Etwas ganz anderes"}.items():
         benchmark(tmp_path, language, text)
     settings = {"languages": ["eng_Latn", "zho_Hans", "deu_Latn"], "kept_out": ["deu_Latn"], "benchmarks": ["test"]}
     settings["decontamination"] = {"ngram": 4, "similarity": 0.6}
-    facts = audit(pl.concat([mixture, planted]), "m", tmp_path, settings)
+    facts, table = audit(pl.concat([mixture, planted]), "m", tmp_path, settings)
+    # Both sides, the short Chinese one known by itself only; a row's own languages do not limit the search.
+    assert table.rows() == [
+        ("planted", "zho_Hans", "test", "eng_Latn", "devtest", "0"),
+        ("planted", "zho_Hans", "test", "zho_Hans", "devtest", "0"),
+    ]
     counts = {fact.language: fact.value for fact in facts if fact.measure == "rows_contaminated:test"}
     assert counts == {"eng_Latn": 0, "zho_Hans": 1, "deu_Latn": 0}
     assert {fact.language: fact.reason for fact in facts if fact.reason} == {
         "eng_Latn": "n/a: no instruction was drawn in this language",
         "deu_Latn": "n/a: kept out of training",
     }
+
+
+def test_the_gate_names_benchmarks_and_languages_and_lets_as_many_rows_pass_as_allowed(tmp_path):
+    hits = [("a", "deu_Latn", "flores200", "deu_Latn", "dev", "1"), ("a", "deu_Latn", "flores200", "eng_Latn", "dev", "1")]
+    hits += [("b", "swh_Latn", "flores200", "eng_Latn", "dev", "7"), ("b", "swh_Latn", "belebele", "eng_Latn", "devtest", "x#1")]
+    pl.DataFrame(hits, schema=CONTAMINATED, orient="row").write_csv(tmp_path / "m.contaminated.csv")
+    arguments = ["--contaminated", str(tmp_path / "m.contaminated.csv"), "--output", str(tmp_path / "passed"), "--most"]
+    with pytest.raises(UserError, match=r"^2 rows .* allows 1: belebele 1 \(swh_Latn 1\); flores200 2 \(deu_Latn 1, swh_Latn 1\)\. "):
+        gate.main([*arguments, "1"])
+    assert not (tmp_path / "passed").exists()
+    gate.main([*arguments, "2"])
+    assert (tmp_path / "passed").exists()

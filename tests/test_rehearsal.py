@@ -63,6 +63,11 @@ def test_no_benchmark_text_was_trained_on(run):
         facts = list(csv.DictReader(file))
     counted = [fact["value"] for fact in facts if fact["measure"].startswith("rows_contaminated:")]
     assert counted == ["0"] * (5 * 3)
+    assert len((run / "results/mixtures/laptop.contaminated.csv").read_text().splitlines()) == 1  # its header
+
+
+def test_how_much_may_be_contaminated_changes_nothing_but_the_gate(run):
+    assert set(plan(run, change={"decontamination": {"max_contaminated_rows": 1}})) == {"gate", "tables", "report", "run_config"}
 
 
 def test_one_language_again_is_one_job(run):

@@ -276,6 +276,44 @@ def test_chat_counts_what_it_cannot_read(udhr: Path) -> None:
     reason = {"direction": "deu_Latn", "protocol": "chat", "reason": "n/a: not in it"}
     assert [(row["metric"], row["reason"]) for row in run(udhr, [reason])] == [
         (name, "n/a: not in it") for name in ("accuracy", "unparseable")
+
+
+CONTAMINATED = "row,language,benchmark,benchmark_language,split,item\n"
+
+
+def test_text_that_was_trained_on_is_scored_apart(udhr: Path) -> None:
+    ways = ("eng_Latn-deu_Latn", "zho_Hans-deu_Latn")  # German items 3 and 5, English ones 5, 6 and 7 were seen
+    lifted, base = ([row for way in ways for row in answers(texts, way)] for texts in (LIFTED, BASE))
+    found = [("deu_Latn", "devtest", 3), ("deu_Latn", "devtest", 5), ("deu_Latn", "dev", 0), ("hin_Deva", "devtest", 9)]
+    found += [("eng_Latn", "devtest", item) for item in (5, 6, 7)]
+    rows = [f"r,swh_Latn,udhr,{','.join(map(str, row))}\n" for row in found]
+    (udhr.parent / "m.csv").write_text(CONTAMINATED + "".join(rows) + "r,swh_Latn,other,deu_Latn,devtest,1\n")
+    plain = run(udhr, lifted, base)
+    more = ["--baseline", f"base={udhr.parent / 'base'}", "--contaminated", str(udhr.parent / "m.csv")]
+    step(udhr.parent, ["deu_Latn"], *more)
+    scored = files.read_json(udhr.parent / "scores/deu_Latn.json")["scores"]
+    assert scored[: len(plain)] == plain
+    clean = scored[len(plain) :]
+    assert [(row["metric"], row["direction"], row["n"]) for row in clean] == [
+        (f"{metric} clean", way, 40 - lost) for way, lost in zip(ways, (4, 2), strict=True) for metric in ("chrF++", "BLEU")
+    ]
+    # The same as if these items had never been asked.
+    left = [[row for row in table if row["direction"][:3] == "zho" and row["item"] not in (3, 5)] for table in (lifted, base)]
+    alone = [row | {"metric": f"{row['metric']} clean"} for row in run(udhr, *left) if row["baseline"]]
+    assert [row for row in clean if row["direction"][:3] == "zho"] == alone
+
+
+def test_questions_whose_every_text_was_trained_on_have_a_reason(udhr: Path) -> None:
+    reading(udhr, "+" * 40)
+    (udhr.parent / "m.csv").write_text(
+        CONTAMINATED + "".join(f"r,deu_Latn,udhr,deu_Latn,devtest,p{n // 2}#{n % 2 + 1}\n" for n in range(40))
+    )
+    files.write_jsonl(udhr.parent / "lifted/deu_Latn.jsonl", choices("+" * 40))
+    step(udhr.parent, ["deu_Latn"], "--contaminated", str(udhr.parent / "m.csv"))
+    rows = files.read_json(udhr.parent / "scores/deu_Latn.json")["scores"]
+    assert [(row["metric"], row["reason"]) for row in rows] == [
+        ("accuracy", ""),
+        ("accuracy clean", "n/a: the model was trained on text of every item"),
     ]
 
 
