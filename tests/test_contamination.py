@@ -37,8 +37,14 @@ def matches(lines, texts, settings=SETTINGS):
             if len(ngrams(line, size)) >= 2 * size:
                 wanted[line] = size, ngrams(line, size)
     for text in map(folded, texts):
-        held = {size: ngrams(text, size) for size, _ in wanted.values()}
-        similar = [line for line, (size, few) in wanted.items() if len(few & held[size]) >= settings["similarity"] * len(few)]
+        parts = [text]
+        if len(text) > contamination.LONG:
+            half = contamination.LONG // 2
+            parts = [text[start : start + 2 * half] for start in range(0, len(text) - half, half)]
+        held = {size: [ngrams(part, size) for part in parts] for size, _ in wanted.values()}
+        similar = [
+            line for line, (size, few) in wanted.items() if any(len(few & part) >= settings["similarity"] * len(few) for part in held[size])
+        ]
         yield numbered.get(text, []) + [label for line in similar if line != text for label in numbered[line]]
 
 
@@ -92,6 +98,17 @@ def test_an_index_without_a_line_finds_nothing():
     assert Index([("test", "short")], SETTINGS).find([LINES["latin"]]) == [None]
 
 
+def test_a_long_text_is_not_accused_for_holding_common_ngrams_here_and_there():
+    generator = random.Random(3)
+    syllables = [first + second for first in "bcdfgklmnprst" for second in "aeiou"]
+    line = "".join(generator.choices(syllables, k=30))
+    text = "".join(generator.choices(syllables, k=20_000))
+    wanted, held = ({part[start : start + 4] for start in range(len(part) - 3)} for part in (line, text))
+    assert len(wanted & held) > 0.9 * len(wanted)
+    index = Index([("test", line)], SETTINGS)
+    assert index.find([text, text[:9000] + line + text[9000:]]) == [None, "test"]
+
+
 def test_folding_keeps_vowel_signs():
     assert folded("कि") != folded("का")
     assert folded("Ｃａｆé, no. 1!") == folded("CAFÉ NO 1")
@@ -111,6 +128,7 @@ def test_random_texts_are_found_exactly_as_defined(settings, monkeypatch):
     monkeypatch.setattr(contamination, "CHARACTERS", 500)
     monkeypatch.setattr(contamination, "PAIRS", 64)
     monkeypatch.setattr(contamination, "CELLS", 3)
+    monkeypatch.setattr(contamination, "LONG", 50)
     monkeypatch.setattr(contamination, "BITS", 7)
     generator = random.Random(7)
 

@@ -29,7 +29,8 @@ CELLS = 12  # bits of a line's number by which pairs are counted first
 HITS = 12  # rare n-grams that a line and a text must share to be compared: more are more look-ups and fewer comparisons
 BITS = 24  # of an n-gram's number, at most
 EXACT = 44  # bits of an n-gram's hash that tell it from the others of a line
-STRETCH = 64  # characters; of dense scripts half as many
+LONG = 1024  # characters of a text that are searched at once
+STRETCH = 64  # characters of a passage that are a line of their own; of dense scripts half as many
 FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, its bits well mixed
 
 
@@ -55,6 +56,7 @@ class Index:
                 if line and label not in (labels := self.labels.setdefault(line, [])):
                     labels.append(label)
         self.lines = list(self.labels)
+        self.similarity = settings["similarity"]
         dense = np.concatenate([np.zeros(0, np.bool_), *(_joined(some).dense() for some in _portions(self.lines, len))])
         # One Chinese, Japanese or Korean character carries about as much as two letters, so n-grams are half as long.
         sizes = np.where(dense, max(2, settings["ngram"] // 2), settings["ngram"])
@@ -78,14 +80,22 @@ class Index:
 
     def _search(self, texts: Iterable[str], first: bool) -> Iterator[list[Any]]:
         for some in _portions(texts, len):
-            folded = fold(some)
-            strings = folded.strings()
+            strings = fold(some).strings()
             found = [list(self.labels.get(string, ())) for string in strings]
-            pairs = sorted((text, line, part.size, part.similarity) for part in self.parts for text, line in part.candidates(folded))
-            for text, number, size, similarity in pairs:
+            # A long text holds most n-grams of any line somewhere, so it is searched in parts.
+            units = [(text, part) for text, string in enumerate(strings) for part in overlapping(string, LONG)]
+            folded = _joined([part for _, part in units])
+            pairs = sorted(
+                (units[unit][0], number, lines.size, units[unit][1]) for lines in self.parts for unit, number in lines.candidates(folded)
+            )
+            last = None
+            for text, number, size, part in pairs:
                 line = self.lines[number]
-                if not (found[text] and first) and line != strings[text] and similar(line, strings[text], size, similarity):
+                if (found[text] and first) or (text, number) == last or line == strings[text]:
+                    continue
+                if similar(line, part, size, self.similarity):
                     found[text] += self.labels[line]
+                    last = text, number
             yield from found
 
 
@@ -133,7 +143,7 @@ class _Lines:
 
     def __init__(self, lines: Sequence[str], chosen: Ints, size: int, similarity: float) -> None:
         """`chosen`: those of the folded lines that are compared by n-grams of this size."""
-        self.size, self.similarity, self.chosen = size, similarity, chosen
+        self.size, self.chosen = size, chosen
         texts = [_joined(some) for some in _portions((lines[number] for number in chosen.tolist()), len)]
         self.bits = min(BITS, sum(len(some.codes) for some in texts).bit_length() + 1)
         frequency = np.zeros(1 << self.bits, np.int64)
@@ -252,5 +262,10 @@ def stretches(passage: str) -> list[str]:
     A sentence holds too few of a whole passage's n-grams to be like it, but nearly all of a part's. So BELEBELE's passages, which are lines
     of FLORES, guard those lines too, also in scripts without a mark at a sentence's end.
     """
-    length = STRETCH // 2 if _joined([passage]).dense()[0] else STRETCH
-    return [passage[start : start + length] for start in range(0, len(passage) - length // 2, length // 2)] if len(passage) > length else []
+    parts = overlapping(passage, STRETCH // 2 if _joined([passage]).dense()[0] else STRETCH)
+    return parts if len(parts) > 1 else []
+
+
+def overlapping(text: str, length: int) -> list[str]:
+    """The text, or parts of this length of a longer one, each beginning in the middle of the one before."""
+    return [text[start : start + length] for start in range(0, len(text) - length // 2, length // 2)] if len(text) > length else [text]
