@@ -19,7 +19,6 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -158,10 +157,10 @@ def main() -> None:
     texts = [text for path in arguments.texts for text in read(path)]
     random.Random(SEED).shuffle(texts)
     texts = texts[: arguments.lines]
-    print(
-        f"{len(texts):,} texts, {sum(map(len, texts)) / len(texts):.0f} characters on average; {len({code for (code, *_), _ in lines})} languages"
-    )
-    print("| searched for | lines | index, CPU s | texts | wall s | CPU s | texts a minute, wall | by CPU | found |\n" + "| --- " * 9 + "|")
+    average, languages = sum(map(len, texts)) / len(texts), len({code for (code, *_), _ in lines})
+    print(f"{len(texts):,} texts, {average:.0f} characters on average; {languages} languages\n")
+    print("| searched for | lines | index, CPU s | texts | wall s | CPU s | texts a minute, wall | by CPU | found |")
+    print("| --- " * 9 + "|")
     few = [line for line in lines if line[0][0] in ("swh_Latn", *PIVOTS)]
     measure("Swahili and the pivots", few, texts, arguments.processes)
     measure("all languages at once", lines, texts, arguments.processes)
