@@ -13,6 +13,7 @@ is named. False alarms: an index of the even items of devtest in all languages, 
 """
 
 import argparse
+import json
 import multiprocessing
 import random
 import re
@@ -146,10 +147,30 @@ def false_alarms(lines: list[Line]) -> None:
         print(f"| {language} | {' | '.join(cells)} |", flush=True)
 
 
+def guards(lines: list[Line], archive: Path) -> None:
+    """BELEBELE's passages are runs of FLORES lines: what an index of the one finds of the other."""
+    print("\n| one guards the other | lines in a passage | found by passages | other lines | found | passages | found by lines |")
+    print("| --- " * 7 + "|")
+    for name, content in archives.members(archive, ["*.jsonl"]):
+        language = Path(name).stem
+        passages = sorted({json.loads(line)["flores_passage"] for line in content.decode("utf-8").splitlines()})
+        whole = " ".join(map(folded, passages))
+        own = [text for (code, *_), text in lines if code == language]
+        inside, outside = ([text for text in own if (folded(text) in whole) is wanted] for wanted in (True, False))
+        # Passages made of a split that the archive lacks in this language cannot be found.
+        known = [passage for passage in passages if any(folded(line) in folded(passage) for line in inside)]
+        parts = [part for passage in passages for part in (passage, *contamination.stretches(passage))]
+        by_passages, by_lines = (contamination.Index([("", text) for text in texts], SETTINGS) for texts in (parts, inside))
+        searches = ((by_passages, inside), (by_passages, outside), (by_lines, known))
+        found = [f"{len(texts):,} | {sum(label is not None for label in index.find(texts)):,}" for index, texts in searches]
+        print(f"| {language} | {' | '.join(found)} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flores", type=Path, required=True, help="the archive of FLORES-200")
     parser.add_argument("--texts", type=Path, nargs="+", required=True)
+    parser.add_argument("--belebele", type=Path, help="the archive of BELEBELE, to see whether one guards the other")
     parser.add_argument("--lines", type=int, default=200_000, help="texts that are searched, drawn from all, at most")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
@@ -166,6 +187,8 @@ def main() -> None:
     measure("all languages at once", lines, texts, arguments.processes)
     planted(lines, texts)
     false_alarms(lines)
+    if arguments.belebele:
+        guards(lines, arguments.belebele)
     print(f"\npeak memory of one process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
 
 

@@ -76,7 +76,8 @@ def write_reading(results: Path, name: str, codes: list[str], items: int) -> Non
             dice = random.Random(model + code)
             rows = [
                 {"item": text["item"], "direction": code, "protocol": protocol, "answer": "1" if dice.random() < 0.4 else "3"}
-                for protocol in ("letters", "harness", "chat") for text in texts
+                for protocol in ("letters", "harness", "chat")
+                for text in texts
             ]
             files.write_jsonl(results / f"predictions/{model}/{name}/{code}.jsonl", rows)
 

@@ -276,6 +276,7 @@ def test_chat_counts_what_it_cannot_read(udhr: Path) -> None:
     reason = {"direction": "deu_Latn", "protocol": "chat", "reason": "n/a: not in it"}
     assert [(row["metric"], row["reason"]) for row in run(udhr, [reason])] == [
         (name, "n/a: not in it") for name in ("accuracy", "unparseable")
+    ]
 
 
 CONTAMINATED = "row,language,benchmark,benchmark_language,split,item\n"
