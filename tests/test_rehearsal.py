@@ -70,6 +70,19 @@ def test_how_much_may_be_contaminated_changes_nothing_but_the_gate(run):
     assert set(plan(run, change={"decontamination": {"max_contaminated_rows": 1}})) == {"gate", "tables", "report", "run_config"}
 
 
+def test_contaminated_rows_stop_the_run_before_training(run):
+    found, passed = (run / f"results/mixtures/laptop.{name}" for name in ("contaminated.csv", "passed"))
+    clean = found.read_text(encoding="utf-8")
+    passed.unlink()
+    found.write_text(f"{clean}row,swh_Latn,udhr,eng_Latn,devtest,3\n", encoding="utf-8")
+    output = workspace.snakemake(run, f"results/models/{TUNED}/manifest.json", *CONFIG, check=False)
+    assert "1 rows of the mixture hold benchmark text" in output and "udhr 1 (swh_Latn 1)" in output
+    assert not passed.exists()
+    found.write_text(clean, encoding="utf-8")
+    workspace.snakemake(run, "results/mixtures/laptop.passed", *CONFIG)
+    assert plan(run) == {}
+
+
 def test_one_language_again_is_one_job(run):
     target = f"results/scores/{TUNED}/udhr/swh_Latn.json"
     before = (run / target).read_bytes()
