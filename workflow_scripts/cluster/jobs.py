@@ -182,7 +182,10 @@ def expected(config: Config, cluster: description.Cluster) -> Iterator[File]:
     for mixture in config["mixtures"]:
         drawn, title = f"results/mixtures/{mixture}.parquet", f"mixture {mixture}"
         yield File("mixtures", drawn, Job("mixture", (mixture,)), title=title)
-        yield File("mixtures", f"results/mixtures/{mixture}.audit.csv", Job("audit", (mixture,)), title=title, after=drawn)
+        audited = f"results/mixtures/{mixture}.audit.csv"
+        yield File("mixtures", audited, Job("audit", (mixture,)), title=title, after=drawn)
+        if any(entry.get("mixture") == mixture for entry in config["models"].values()):
+            yield File("mixtures", f"results/mixtures/{mixture}.passed", Job("gate", (mixture,)), title=title, after=audited)
     for model, entry in config["models"].items():
         job, after = Job(f"{settings.kind(entry)}_model", (model,)), _manifest(entry["base"]) if "base" in entry else ""
         yield File("models", _manifest(model), job, title=f"model {model}", after=after)
