@@ -19,6 +19,7 @@ import random
 import re
 import resource
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -27,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 import polars as pl  # noqa: E402
 
-from workflow_scripts.common import archives, contamination  # noqa: E402
+from workflow_scripts.common import archives, contamination, files  # noqa: E402
 from workflow_scripts.common.text import folded  # noqa: E402
 
 LANGUAGES = ("eng_Latn", "arb_Arab", "tha_Thai", "khm_Khmr", "bod_Tibt", "zho_Hans")
@@ -159,7 +160,10 @@ def guards(lines: list[Line], archive: Path) -> None:
         inside, outside = ([text for text in own if (folded(text) in whole) is wanted] for wanted in (True, False))
         # Passages made of a split that the archive lacks in this language cannot be found.
         known = [passage for passage in passages if any(folded(line) in folded(passage) for line in inside)]
-        parts = [part for passage in passages for part in (passage, *contamination.stretches(passage))]
+        items = [{"item": number, "flores_passage": passage} for number, passage in enumerate(passages)]
+        with tempfile.TemporaryDirectory() as folder:
+            files.write_json(Path(folder, "x.json"), {"benchmark": "belebele", "language": language, "items": items})
+            parts = [line.text for line in contamination.benchmark_lines([Path(folder, "x.json")])]
         by_passages, by_lines = (contamination.Index([("", text) for text in texts], SETTINGS) for texts in (parts, inside))
         searches = ((by_passages, inside), (by_passages, outside), (by_lines, known))
         found = [f"{len(texts):,} | {sum(label is not None for label in index.find(texts)):,}" for index, texts in searches]

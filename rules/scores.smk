@@ -20,7 +20,7 @@ for benchmark, shard, shard_languages in SHARDS:
                 language=dict.fromkeys([*shard_languages, *config["pivots"]]),
             ),
             spm=[path for model in config["evaluate"].get("spm", {}).values() if os.path.exists(path := os.path.expanduser(model["path"]))],
-            # Only the model's text and the benchmark's decide what it says, and both make the answers new.
+            # Ancient: it changes with the mixture or the benchmark's text, and then there are new answers to score.
             contaminated=lambda wildcards: [
                 ancient(f"results/mixtures/{mixture}.contaminated.csv") for mixture in settings.mixtures(config, wildcards.model)
             ],

@@ -166,13 +166,20 @@ def test_real_texts_are_found_exactly_as_defined(code):
     assert agree([*enumerate(lines[:120])], texts) > 20
 
 
-def test_a_line_of_a_passage_is_found_by_the_passage(tmp_path):
+def test_a_line_of_a_passage_is_found_by_the_passage_and_a_short_answer_is_no_evidence(tmp_path):
     """BELEBELE's passages are lines of FLORES. The script has no spaces between words, and none at a sentence's end here."""
     lines = [LINES["thai"], "เจ้าหน้าที่กล่าวว่าเรือทุกลำต้องจอดรออยู่นอกอ่าวจนกว่าพายุจะสงบลง", "ชาวประมงหลายคนเลือกกลับบ้านก่อนเพราะคลื่นสูงมากเกินไปในฤดูนี้"]
-    item = {"item": "link#1", "flores_passage": "".join(lines), "question": "?", "mc_answer1": "หนึ่ง"}
+    item = {
+        "item": "link#1",
+        "flores_passage": "".join(lines),
+        "question": "What does the text say?",
+        "mc_answer1": "Chinese",
+        "mc_answer2": LINES["latin"],
+    }
     files.write_json(tmp_path / "tha_Thai.json", {"benchmark": "reading", "language": "tha_Thai", "items": [item]})
     found = contamination.benchmark_lines([tmp_path / "tha_Thai.json"])
     assert {line[:-1] for line in found} == {("reading", "tha_Thai", "devtest", "link#1")}
     index = Index(((line.item, line.text) for line in found), SETTINGS)
+    assert index.find(["Chinese", "What does the text say?", LINES["latin"]]) == [None, None, "link#1"]
     assert index.find([*lines, "".join(lines), "เรือลำนี้สวยมากและราคาไม่แพงสำหรับครอบครัวใหญ่"]) == ["link#1"] * 4 + [None]
     assert Index([("whole", "".join(lines))], SETTINGS).find(lines) == [None] * 3

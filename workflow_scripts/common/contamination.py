@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from . import files
 
 Ints = NDArray[np.int64]
-Keys = NDArray[np.uint64]
 Row = TypeVar("Row")
 
 CHARACTERS = 1 << 20  # of texts looked at together
@@ -30,7 +29,7 @@ HITS = 12  # rare n-grams that a line and a text must share to be compared: more
 BITS = 24  # of an n-gram's number, at most
 EXACT = 44  # bits of an n-gram's hash that tell it from the others of a line
 LONG = 1024  # characters of a text that are searched at once
-STRETCH = 64  # characters of a passage that are a line of their own; of dense scripts half as many
+STRETCH = 64  # characters: the parts of a passage, the shortest answer to search for; of dense scripts half as many
 FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, its bits well mixed
 
 
@@ -244,7 +243,7 @@ class Line(NamedTuple):
 
 
 def benchmark_lines(paths: Sequence[Path]) -> list[Line]:
-    """Every text of the given benchmark files."""
+    """Every text of the given benchmark files that tells them from other text."""
     lines = []
     for path in paths:
         benchmark = files.read_json(path)
@@ -252,18 +251,23 @@ def benchmark_lines(paths: Sequence[Path]) -> list[Line]:
             label = (benchmark["benchmark"], benchmark["language"], item.get("split", "devtest"), str(item["item"]))
             for field, text in item.items():
                 if field in ("text", "flores_passage", "question") or field.startswith("mc_answer"):
-                    lines += [Line(*label, part) for part in ([text, *stretches(text)] if field == "flores_passage" else [text])]
+                    lines += [Line(*label, part) for part in _parts(field, text)]
     return lines
 
 
-def stretches(passage: str) -> list[str]:
-    """Overlapping parts of a passage, each as long as a short sentence.
+def _parts(field: str, text: str) -> list[str]:
+    """What a field of an item is searched by.
 
     A sentence holds too few of a whole passage's n-grams to be like it, but nearly all of a part's. So BELEBELE's passages, which are lines
-    of FLORES, guard those lines too, also in scripts without a mark at a sentence's end.
+    of FLORES, guard those lines too, also in scripts without a mark at a sentence's end. Short questions and answers ("Chinese") stand in
+    many texts by chance.
     """
-    parts = overlapping(passage, STRETCH // 2 if _joined([passage]).dense()[0] else STRETCH)
-    return parts if len(parts) > 1 else []
+    if field == "text":
+        return [text]
+    length = STRETCH // 2 if _joined([text]).dense()[0] else STRETCH
+    if field == "flores_passage":
+        return list(dict.fromkeys([text, *overlapping(text, length)]))
+    return [text] if len(text) >= length else []
 
 
 def overlapping(text: str, length: int) -> list[str]:
