@@ -1,4 +1,4 @@
-"""Downloads: packages from their registries, by the registries' own clients.
+"""Downloads: packages from their registries by the registries' own clients, and files from anywhere by their pinned hash.
 
 In:   a row of resources/packages.tsv
 Out:  results/downloads/<package>.archive  the file as the registry has it, checked against its pinned hash

@@ -350,7 +350,7 @@ def test_files_in_folders_only_where_asked(hub: str, tmp_path: Path) -> None:
     [
         ({"hub": "org/tiny", "revision": "v9"}, {}, "has no revision v9"),
         ({"hub": "org/gated", "revision": "v1"}, {}, "is gated: accept its terms"),
-        ({"hub": "org/none", "revision": "v1"}, {}, "the hub has no model org/none"),
+        ({"hub": "org/none", "revision": "v1"}, {}, "the hub has no org/none"),
         ({"hub": "org/tiny", "revision": "v1"}, {"HF_HUB_OFFLINE": "1"}, "could not be fetched"),
         ({"hub": "org/tiny", "revision": "v1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}, "could not be fetched"),
         ({"hub": "org/tiny"}, {}, "needs a `revision`"),

@@ -24,7 +24,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     try:
-        with _disk_full_named(path):
+        with disk_full_named(path):
             yield part
             part.replace(path)
     finally:
@@ -38,7 +38,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        with _disk_full_named(path):
+        with disk_full_named(path):
             part.mkdir(parents=True)
             yield part
             shutil.rmtree(path, ignore_errors=True)
@@ -48,7 +48,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _disk_full_named(path: Path) -> Iterator[None]:
+def disk_full_named(path: Path) -> Iterator[None]:
+    """Turn the operating system's word for a full disk into `disk_full`."""
     try:
         yield
     except OSError as error:

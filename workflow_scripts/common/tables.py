@@ -56,6 +56,11 @@ def read(name: str, folder: Path = RESOURCES) -> dict[str, dict[str, str]]:
     return rows
 
 
+def columns(name: str) -> list[str]:
+    """The columns of a table, in its order."""
+    return list(next(iter(read(name).values())))
+
+
 def row(name: str, key: str, folder: Path = RESOURCES) -> dict[str, str]:
     """One row of a table, or a `UserError` that names the nearest keys."""
     rows = read(name, folder)

