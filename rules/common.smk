@@ -79,6 +79,22 @@ def comet_files(wildcards):
     return [path for path in paths if os.path.exists(path)]
 
 
+def source_of(corpus, language=""):
+    """The package, file, archive or folder that a corpus is read from."""
+    kind, name = settings.source(config, corpus, language)
+    return archive_of(name) if kind == "package" else name
+
+
+def files_of(path):
+    """A path of the user's as inputs: the files of a folder, whose own time stamp does not tell when they change."""
+    return sorted(str(file) for file in Path(path).rglob("*") if file.is_file()) if os.path.isdir(path) else [path]
+
+
+def reading_options(wildcards):
+    own = settings.settings_of(config["corpora"], wildcards.corpus)
+    return f"--share {own['share']}" if "share" in own else ""
+
+
 def part(need, name):
     """One number of what a job needs, as a resource function."""
     return lambda wildcards, attempt: getattr(need(wildcards, attempt), name)
@@ -257,7 +273,14 @@ def trim_texts(languages):
 
 
 def sets_of(language):
-    return {name: archive_of(row["package"]) for name, row in SETS.items() if row["language"] == language}
+    """The lists of general instructions of a language, and where each lies."""
+    entries = config["instructions"]["general"]["sets"]
+    paths = {name: settings.settings_of(entries, name).get("path") for name in SETS}
+    return {
+        name: archive_of(row["package"]) if paths[name] is None else os.path.expanduser(paths[name])
+        for name, row in SETS.items()
+        if row["language"] == language
+    }
 
 
 def baseline_predictions(benchmark, languages):

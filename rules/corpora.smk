@@ -1,7 +1,8 @@
 """Corpora: parallel text of every language with the pivots, clean, without duplicates and without benchmark text.
 
-In:   packages (resources/corpora.tsv), benchmark text
+In:   packages or files (resources/corpora.tsv), benchmark text
 Out:  results/corpora/raw/<corpus>.parquet       every message of a corpus in all languages of the registry
+      results/corpora/raw/<corpus>/<language>.parquet  the same for one language, where each has a source of its own
       results/corpora/<language>.parquet         pairs of one language
       results/corpora/<language>.ledger.csv      what became of every pair read
 Try:  snakemake results/corpora/swh_Latn.parquet
@@ -10,7 +11,7 @@ Try:  snakemake results/corpora/swh_Latn.parquet
 
 rule read_corpus:
     input:
-        archive=lambda wildcards: archive_of(CORPORA[wildcards.corpus]["package"]),
+        source=lambda wildcards: files_of(source_of(wildcards.corpus)),
         code=code.sources("corpora.read"),
     output:
         "results/corpora/raw/{corpus}.parquet",
@@ -23,15 +24,44 @@ rule read_corpus:
     resources:
         mem_mb=from_input,
     params:
-        row=lambda wildcards: as_json(fields(CORPORA[wildcards.corpus], "reader", "members")),
+        row=lambda wildcards: as_json(fields(CORPORA[wildcards.corpus], "reader", "members", "fields")),
         aliases=lambda wildcards: as_json(by_alias(CORPORA[wildcards.corpus]["alias"])),
+        source=lambda wildcards: source_of(wildcards.corpus),
+        options=reading_options,
     shell:
-        "python -m workflow_scripts.corpora.read --corpus {wildcards.corpus} --archive {input.archive} --output {output} > {log} 2>&1"
+        "python -m workflow_scripts.corpora.read --corpus {wildcards.corpus} --source {params.source:q} {params.options} "
+        "--output {output} > {log} 2>&1"
+
+
+rule read_language:
+    input:
+        source=lambda wildcards: files_of(source_of(wildcards.corpus, wildcards.language)),
+        code=code.sources("corpora.read"),
+    output:
+        "results/corpora/raw/{corpus}/{language}.parquet",
+    log:
+        "logs/read_language/{corpus}/{language}.log",
+    benchmark:
+        "results/cost/read_language/{corpus}/{language}.tsv"
+    group:
+        "language"
+    conda:
+        "../envs/main.yaml"
+    resources:
+        mem_mb=from_input,
+    params:
+        row=lambda wildcards: as_json(fields(CORPORA[wildcards.corpus], "reader", "members", "fields")),
+        alias=lambda wildcards: getattr(LANGUAGES[wildcards.language], CORPORA[wildcards.corpus]["alias"]),
+        source=lambda wildcards: source_of(wildcards.corpus, wildcards.language),
+        options=reading_options,
+    shell:
+        "python -m workflow_scripts.corpora.read --corpus {wildcards.corpus} --language {wildcards.language} --source {params.source:q} "
+        "{params.options} --output {output} > {log} 2>&1"
 
 
 rule corpus:
     input:
-        corpora=expand("results/corpora/raw/{corpus}.parquet", corpus=CORPORA),
+        corpora=lambda wildcards: [f"results/corpora/raw/{name}" for name in settings.corpora_of(config, wildcards.language)[0]],
         benchmarks=benchmark_text,
         code=code.sources("corpora.clean"),
     output:
@@ -52,6 +82,7 @@ rule corpus:
             {key: config[key] for key in ("pivots", "cleaning", "empty_corpus")} | {"decontamination": searched()}
         ),
         licences=lambda wildcards: as_json({name: row["licence"] for name, row in CORPORA.items()}),
+        absent=lambda wildcards: settings.corpora_of(config, wildcards.language)[1],
     shell:
-        "python -m workflow_scripts.corpora.clean --language {wildcards.language} --corpora {input.corpora} "
+        "python -m workflow_scripts.corpora.clean --language {wildcards.language} --corpora {input.corpora} --absent {params.absent} "
         "--benchmarks {input.benchmarks} --settings {params.settings:q} --output {output.pairs} --ledger {output.ledger} > {log} 2>&1"

@@ -25,6 +25,8 @@ rule download:
     localrule: True
     conda:
         "../envs/main.yaml"
+    resources:
+        disk_mb=lambda wildcards: int(PACKAGES[wildcards.package]["bytes"] or 0) // 10**6,
     params:
         row=lambda wildcards: as_json(fields(PACKAGES[wildcards.package], "registry", "name", "version", "form", "sha256")),
     shell:

@@ -8,8 +8,9 @@ import pytest
 from tests.test_benchmarks import flores_folder, shared, write
 from workflow_scripts.benchmarks import prepare
 from workflow_scripts.benchmarks.belebele_flores import run_of
-from workflow_scripts.benchmarks.material import Material, unquoted
+from workflow_scripts.benchmarks.material import Material
 from workflow_scripts.common.cli import UserError
+from workflow_scripts.common.text import unquoted
 
 LANGUAGES = [f"{code}_Latn" for code in ("eng", "fra", "spa", "tur", "tgl", "zsm", "nld")]
 LANGUAGES += ["zho_Hans", "arb_Arab", "jpn_Jpan", "tha_Thai", "kor_Hang"]

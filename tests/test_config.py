@@ -103,11 +103,11 @@ def test_baseline_is_the_nearest_evaluated_ancestor(laptop):
 @pytest.mark.parametrize(
     ("table", "row", "message"),
     [
-        ("corpora", "x\tp\tjson_keys\t*.json\tscratch\t\tmessages\tsomebody", "licence"),
+        ("corpora", "x\tp\tjson_keys\t*.json\t\tscratch\t\tmessages\tsomebody", "licence"),
         ("packages", "x\tpypi\tx\t\twheel\t" + "0" * 64 + "\t\tMIT\t", "version"),
         ("packages", "x\turl\tftp://x/y\t1\tfile\t" + "0" * 64 + "\t1\tMIT\t", "name"),
         ("packages", "x\tnpm\tx\t1\ttgz\tabc\t\tMIT\t", "sha256"),
-        ("corpora", "x\tp\tjson_keys", "3 cells, but the header has 8"),
+        ("corpora", "x\tp\tjson_keys", "3 cells, but the header has 9"),
     ],
 )
 def test_bad_rows_are_named(tmp_path, table, row, message):

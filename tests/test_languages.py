@@ -13,7 +13,7 @@ from workflow_scripts.common.cli import UserError
 
 ALIASES = {  # and how many languages have one at least
     "flores101": 99, "flores_plus": 204, "belebele": 117, "belebele_latn": 5, "ntrex": 100, "tico19": 36, "wmt": 9,
-    "mediawiki": 100, "scratch": 71, "django": 71, "cldr": 100, "udhr": 100,
+    "mediawiki": 100, "scratch": 71, "django": 71, "wordpress": 57, "cldr": 100, "udhr": 100, "iso639": 197,
 }  # fmt: skip
 DATA = tables.ROOT.parent / "shared" / "data"
 
@@ -88,6 +88,10 @@ def test_each_alias_leads_to_one_language(column: str) -> None:
         ("scratch", "pt-br", "por_Latn"),
         ("django", "nb", "nob_Latn"),
         ("cldr", "no", "nob_Latn"),
+        ("wordpress", "ms_MY", "zsm_Latn"),
+        ("iso639", "sq", "als_Latn"),
+        ("iso639", "ms", "zsm_Latn"),
+        ("iso639", "zh", "zho_Hans"),
         ("udhr", "cmn_hans", "zho_Hans"),
         ("ntrex", "fas", "pes_Arab"),
         ("tico19", "ku", "kmr_Latn"),

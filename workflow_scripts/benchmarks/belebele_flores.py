@@ -5,7 +5,7 @@ on 268 runs of dev. The passage in a language is made of the same lines of that 
 of BELEBELE's own cross-lingual settings. The row of benchmarks.tsv says which splits are used.
 
 How they are joined: lines are stripped and joined by one space, in every script, also those without spaces between words. An English
-passage is compared without its export's quotation marks (`material.unquoted`), nothing else is normalised. Found so are exactly 387
+passage is compared without its export's quotation marks (`text.unquoted`), nothing else is normalised. Found so are exactly 387
 questions in devtest and the other 513 in dev. Proved on 12 of BELEBELE's languages (eng, zho_Hans, fra, spa, arb, jpn, tha, tur, tgl,
 zsm, kor, nld): the made passage equals BELEBELE's letter for letter for 387 of 387 questions in each; with dev, 900 of 900 in English
 and Simplified Chinese. The passages made have no quotation marks of an export, so English and others differ from BELEBELE's in these.
@@ -15,9 +15,10 @@ from collections.abc import Sequence
 
 from ..common import tables
 from ..common.cli import UserError
+from ..common.text import unquoted
 from .belebele import belebele
 from .flores import flores
-from .material import SPLITS, Found, Items, Material, Row, unquoted
+from .material import SPLITS, Found, Items, Material, Row
 
 ENGLISH = "eng_Latn"
 

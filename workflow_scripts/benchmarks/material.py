@@ -105,19 +105,6 @@ def on_disk(path: Path, benchmark: str) -> dict[str, list[str]]:
     return named
 
 
-def unquoted(text: str) -> str:
-    """A text without what an export to CSV put around it: quotation marks at both ends, and each one inside doubled.
-
-    BELEBELE's passages and some of TICO-19's files are like that wherever a text holds a quotation mark.
-    """
-    text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] == '"':
-        inner = text[1:-1].replace('""', "\0")
-        if "\0" in inner and '"' not in inner:
-            return inner.replace("\0", '"').strip()
-    return text
-
-
 def _places(row: Row) -> tuple[dict[str, Place], list[str]]:
     """What every file name of every language stands for; and the names as globs."""
     places: dict[str, Place] = {}

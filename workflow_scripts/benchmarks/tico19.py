@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from ..common import languages
 from ..common.cli import UserError
-from .material import ANEW, SPLITS, Found, Items, Material, Row, Text, find, unquoted
+from ..common.text import unquoted
+from .material import ANEW, SPLITS, Found, Items, Material, Row, Text, find
 
 ENGLISH = "eng_Latn"
 

@@ -21,6 +21,7 @@ Config = dict[str, Any]
 WILDCARDS = {
     "download": ("package",),
     "read_corpus": ("corpus",),
+    "read_language": ("corpus", "language"),
     "benchmark": ("benchmark", "language"),
     "corpus": ("language",),
     "translation": ("language",),
@@ -178,7 +179,8 @@ def expected(config: Config, cluster: description.Cluster) -> Iterator[File]:
     for package in packages(config):
         yield File("downloads", f"results/downloads/{package}.archive", Job("download", (package,)), title="downloads")
     for corpus in config["corpora"]:
-        yield File("corpora", f"results/corpora/raw/{corpus}.parquet", Job("read_corpus", (corpus,)), title="raw corpora")
+        if not settings.by_language(config, corpus):
+            yield File("corpora", f"results/corpora/raw/{corpus}.parquet", Job("read_corpus", (corpus,)), title="raw corpora")
     for mixture in config["mixtures"]:
         drawn, title = f"results/mixtures/{mixture}.parquet", f"mixture {mixture}"
         yield File("mixtures", drawn, Job("mixture", (mixture,)), title=title)
@@ -207,6 +209,10 @@ def _of_language(config: Config, language: str, shard_of: Mapping[tuple[str, str
     benchmarks = config["evaluate"]["benchmarks"]
     for benchmark in benchmarks:
         yield File("benchmarks", f"results/benchmarks/{benchmark}/{language}.json", Job("benchmark", (benchmark, language)), language)
+    for corpus in config["corpora"]:
+        if settings.by_language(config, corpus) and settings.source(config, corpus, language):
+            job = Job("read_language", (corpus, language))
+            yield File("corpora", f"results/corpora/raw/{corpus}/{language}.parquet", job, language)
     pairs = f"results/corpora/{language}.parquet"
     for path in (pairs, f"results/corpora/{language}.ledger.csv"):
         yield File("corpora", path, Job("corpus", (language,)), language)
@@ -232,8 +238,13 @@ def _of_language(config: Config, language: str, shard_of: Mapping[tuple[str, str
 
 def packages(config: Config) -> list[str]:
     """Every package the run downloads."""
-    named = [tables.row("corpora", name)["package"] for name in config["corpora"]]
-    named += [tables.row("instruction_sets", name)["package"] for name in config["instructions"]["general"]["sets"]]
+    named = []
+    for corpus in config["corpora"]:
+        languages = config["languages"] if settings.by_language(config, corpus) else [""]
+        sources = [settings.source(config, corpus, language) for language in languages]
+        named += [name for kind, name in filter(None, sources) if kind == "package"]
+    sets = config["instructions"]["general"]["sets"]
+    named += [tables.row("instruction_sets", name)["package"] for name in sets if "path" not in settings.settings_of(sets, name)]
     rows = [tables.row("benchmarks", name) for name in config["evaluate"]["benchmarks"]]
     named += [row["material"] for row in rows if row["material"] in tables.read("packages") and row["source"] != "messages"]
     named += [package for model in config["models"].values() for package in model.get("package", ())]

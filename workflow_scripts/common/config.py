@@ -12,11 +12,16 @@ Config = dict[str, Any]
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
-    """`base` with `over` laid on it: mappings merge key by key, anything else (lists too) is replaced, null removes a key."""
+    """`base` with `over` laid on it: mappings merge key by key, anything else (lists too) is replaced, null removes a key.
+
+    A mapping laid over a list of names makes it a mapping: `{mine: {path: x}}` adds one to them.
+    """
     result = dict(base)
     for key, value in over.items():
         if value is None:
             result.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(result.get(key), list):
+            result[key] = merged({name: {} for name in result[key]}, value)  # a list of names, some of which get settings now
         elif isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
             result[key] = merged(result[key], value)
         else:
@@ -50,9 +55,9 @@ def _check_names(config: Config) -> None:
     """Every name in the config must be a row of its table, and what belongs together must agree."""
     named: dict[str, list[str]] = {
         "languages": [*config["languages"], *config["pivots"]],
-        "corpora": config["corpora"],
+        "corpora": list(config["corpora"]),
         "templates": config["instructions"]["translation"]["templates"],
-        "instruction_sets": config["instructions"]["general"]["sets"],
+        "instruction_sets": list(config["instructions"]["general"]["sets"]),
         "benchmarks": list(config["evaluate"]["benchmarks"]),
         "packages": [name for model in config["models"].values() for name in model.get("package", ())],
     }
@@ -77,6 +82,7 @@ def _check_names(config: Config) -> None:
     for where, codes in asked_for.items():
         if lost := [code for code in codes if code not in known]:
             raise UserError(f"config: {where} needs {', '.join(lost)}, which is not one of `languages`: add it there, or take it out here.")
+    _check_sources(config)
     for name in config["decontamination"]["against"]:
         if name not in config["evaluate"]["benchmarks"]:
             raise UserError(f"config: decontamination.against: {name} must also be one of evaluate.benchmarks.")
@@ -120,6 +126,65 @@ def _check_names(config: Config) -> None:
                 raise UserError(f"config: evaluate.comet.{where}.path: {source['path']} is not a folder.")
         for code in entry.get("languages", ()):
             tables.row("languages", code)
+
+
+def _check_sources(config: Config) -> None:
+    """Every corpus and list of instructions has a package or a path; files that the config names must be there."""
+    for table, where, names in (
+        ("corpora", "corpora", config["corpora"]),
+        ("instruction_sets", "instructions.general.sets", config["instructions"]["general"]["sets"]),
+    ):
+        for name in names:
+            row, path = tables.row(table, name), settings_of(names, name).get("path")
+            if path is None and not row["package"]:
+                raise UserError(f"config: {where}: {name} has no package. Name its file, archive or folder: {{{name}: {{path: ...}}}}.")
+            if path is not None and "{code}" not in path and not Path(path).expanduser().exists():
+                raise UserError(f"config: {where}.{name}.path: {path} is not there.")
+    for name in config["corpora"]:
+        if by_language(config, name) and not any(source(config, name, language) for language in config["languages"]):
+            looked = source_name(config, name)
+            raise UserError(f"config: corpora: {name} has no source for any language of the config; looked for {looked}.")
+
+
+def settings_of(names: list[str] | Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """What the config sets for one of some names, which are a list or, with settings, a mapping."""
+    return names[name] if isinstance(names, Mapping) else {}
+
+
+def source_name(config: Config, corpus: str) -> str:
+    """The path or else the package of a corpus, as it is written."""
+    return settings_of(config["corpora"], corpus).get("path") or tables.row("corpora", corpus)["package"]
+
+
+def by_language(config: Config, corpus: str) -> bool:
+    """Whether each language has a path or package of its own, so that adding one touches no other."""
+    return "{code}" in source_name(config, corpus)
+
+
+def source(config: Config, corpus: str, language: str = "") -> tuple[str, str] | None:
+    """("path", path) or ("package", package) that a corpus is read from; None where it has none for that language."""
+    row, path = tables.row("corpora", corpus), settings_of(config["corpora"], corpus).get("path")
+    code = tables.row("languages", language)[row["alias"]] if language else ""
+    if by_language(config, corpus) and not code:
+        return None
+    if path is not None:
+        found = Path(path.replace("{code}", code)).expanduser()
+        return ("path", str(found)) if found.exists() else None
+    package = tables.package_of(row["package"], code)
+    return ("package", package) if package in tables.read("packages") else None
+
+
+def corpora_of(config: Config, language: str) -> tuple[list[str], list[str]]:
+    """The raw tables a language is read from, below results/corpora/raw, and the corpora that have nothing of it."""
+    raw, absent = [], []
+    for corpus in config["corpora"]:
+        if not by_language(config, corpus):
+            raw.append(f"{corpus}.parquet")
+        elif source(config, corpus, language):
+            raw.append(f"{corpus}/{language}.parquet")
+        else:
+            absent.append(corpus)
+    return raw, absent
 
 
 def _check_models(config: Config) -> None:

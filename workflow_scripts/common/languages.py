@@ -23,10 +23,12 @@ class Language:
     tico19: str
     wmt: str
     iso639_3: str
+    iso639: str
     glottocode: str
     mediawiki: str
     scratch: str
     django: str
+    wordpress: str
     cldr: str
     udhr: str
     comet: str

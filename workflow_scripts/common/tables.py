@@ -4,6 +4,7 @@ import csv
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from .cli import UserError
 from .files import read_json
@@ -54,6 +55,18 @@ def read(name: str, folder: Path = RESOURCES) -> dict[str, dict[str, str]]:
                 raise UserError(f"{where}: {cells[0]} is there twice.")
             rows[cells[0]] = row
     return rows
+
+
+def package_of(package: str, code: str) -> str:
+    """The package of one language, where `{code}` in a package's name stands for the language's code."""
+    return package.replace("{code}", code.lower())
+
+
+def file_name(package: dict[str, str]) -> str:
+    """What the file of a package of no registry is called, by the end of its address without the query; "" for others."""
+    if package["registry"] not in ("hub", "url"):
+        return ""
+    return Path(unquote(urlsplit(package["name"]).path)).name.lstrip(".") or package["package"]
 
 
 def columns(name: str) -> list[str]:

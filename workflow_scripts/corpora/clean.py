@@ -65,20 +65,29 @@ def clean(pairs: pl.DataFrame, filters: list[dict[str, Any]]) -> tuple[pl.DataFr
     return pairs.drop("source_folded", "target_folded"), dropped
 
 
+def name_of(raw: Path, language: str) -> str:
+    """The corpus of a raw table: <corpus>.parquet, or <corpus>/<language>.parquet where it is read language by language."""
+    return raw.parent.name if raw.stem == language else raw.stem
+
+
 def build(
-    language: str, corpora: Sequence[Path], benchmarks: Sequence[Path], settings: dict[str, Any]
+    language: str, corpora: Sequence[Path], benchmarks: Sequence[Path], settings: dict[str, Any], absent: Sequence[str] = ()
 ) -> tuple[pl.DataFrame, list[ledger.Fact]]:
-    """The pairs of one language and the ledger of what became of every pair read. Raises `UserError` if cleaning leaves nothing."""
+    """The pairs of one language and the ledger of what became of every pair read. Raises `UserError` if cleaning leaves nothing.
+
+    `absent` are the corpora that are read language by language and have nothing of this one.
+    """
     # Text in another language than the row says is text of the benchmark too, so each side is searched for the lines of all languages read.
     index = contamination.Index(
         ((line.benchmark, line.text) for line in contamination.benchmark_lines(benchmarks)), settings["decontamination"]
     )
     partners = pivots_of(language, settings["pivots"])
+    names = [name_of(raw, language) for raw in corpora]
     counts: Counter[tuple[str, str]] = Counter()
     kept = [pl.DataFrame(schema=SCHEMA)]
     for pivot in partners:
-        found = [pair(raw.stem, raw, language, pivot) for raw in corpora]
-        counts.update({(raw.stem, "rows_read"): pairs.height for raw, pairs in zip(corpora, found, strict=True)})
+        found = [pair(name, raw, language, pivot) for name, raw in zip(names, corpora, strict=True)]
+        counts.update({(name, "rows_read"): pairs.height for name, pairs in zip(names, found, strict=True)})
         if not any(pairs.height for pairs in found):
             continue
         pairs, dropped = clean(pl.concat(found), settings["cleaning"])
@@ -97,27 +106,28 @@ def build(
             f"{language}: cleaning leaves nothing of {read} pairs. Loosen `cleaning` or `decontamination` in the config, or take "
             f"{language} out of `languages`. What happened: {account}"
         )
-    absent = "not in this corpus" if partners else f"the first pivot; its pairs stand under {' and '.join(settings['pivots'][1:])}"
+    why = "not in this corpus" if partners else f"the first pivot; its pairs stand under {' and '.join(settings['pivots'][1:])}"
     facts = []
-    for corpus in [raw.stem for raw in corpora] or ["all"]:
+    for corpus in [*names, *absent] or ["all"]:
         measures = {measure: count for (name, measure), count in sorted(counts.items()) if name == corpus}
         if measures.get("rows_read"):
             facts += [ledger.Fact("corpora", language, corpus, m, v) for m, v in ({"rows_kept": 0} | measures).items()]
         else:
-            facts.append(ledger.Fact("corpora", language, corpus, "rows_kept", reason=f"n/a: {absent}"))
+            facts.append(ledger.Fact("corpora", language, corpus, "rows_kept", reason=f"n/a: {why}"))
     return pairs, facts
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--language", required=True)
-    parser.add_argument("--corpora", type=Path, nargs="*", default=[], help="raw corpora, named <corpus>.parquet")
+    parser.add_argument("--corpora", type=Path, nargs="*", default=[], help="raw corpora, <corpus>.parquet or <corpus>/<language>.parquet")
+    parser.add_argument("--absent", nargs="*", default=[], help="corpora that have nothing of this language")
     parser.add_argument("--benchmarks", type=Path, nargs="*", default=[], help="benchmark files whose text must not be kept")
     parser.add_argument("--settings", type=cli.json_object, required=True, help="pivots, cleaning, decontamination")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--ledger", type=Path, required=True)
     arguments = parser.parse_args(argv)
-    pairs, facts = build(arguments.language, arguments.corpora, arguments.benchmarks, arguments.settings)
+    pairs, facts = build(arguments.language, arguments.corpora, arguments.benchmarks, arguments.settings, arguments.absent)
     with files.whole_file(arguments.output) as part:
         pairs.write_parquet(part)
     ledger.write(arguments.ledger, facts)

@@ -80,19 +80,14 @@ def from_debian(row: dict[str, str], folder: Path) -> None:
 def from_hub(row: dict[str, str], folder: Path) -> None:
     organisation, name, path = row["name"].split("/", 2)
     kept = folder.parent / f".{row['package']}.hub"  # outlives a failure, so that the next attempt goes on where this one was
-    hub.dataset_file(f"{organisation}/{name}", path, row["version"], kept).rename(folder / Path(path).name)
+    hub.dataset_file(f"{organisation}/{name}", path, row["version"], kept).rename(folder / tables.file_name(row))
     shutil.rmtree(kept)
 
 
 def from_url(row: dict[str, str], folder: Path) -> None:
     part = folder.parent / f".{row['package']}.{row['sha256'][:8]}.part"  # outlives a failure, too
     web.download(row["name"], part, int(row["bytes"]), row["sha256"])
-    part.rename(folder / file_name(row))
-
-
-def file_name(row: dict[str, str]) -> str:
-    """What a file of any address is called, without its query."""
-    return Path(urllib.parse.unquote(urllib.parse.urlsplit(row["name"]).path)).name.lstrip(".") or row["package"]
+    part.rename(folder / tables.file_name(row))
 
 
 REGISTRIES: dict[str, Callable[[dict[str, str], Path], None]] = {
