@@ -34,7 +34,7 @@ rule translation:
 
 rule general:
     input:
-        archives=lambda wildcards: list(sets_of(wildcards.language).values()),
+        archives=lambda wildcards: [file for path in sets_of(wildcards.language).values() for file in files_of(path)],
         benchmarks=benchmark_text,
         code=code.sources("instructions.general"),
     output:

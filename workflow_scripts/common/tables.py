@@ -69,6 +69,11 @@ def file_name(package: dict[str, str]) -> str:
     return Path(unquote(urlsplit(package["name"]).path)).name.lstrip(".") or package["package"]
 
 
+def name_at(path: Path, package: str) -> str:
+    """What a file that is no archive is called: a download, kept under its package's name, as at its address; any other by its own name."""
+    return file_name(row("packages", package)) if path.suffix == ".archive" else path.name
+
+
 def columns(name: str) -> list[str]:
     """The columns of a table, in its order."""
     return list(next(iter(read(name).values())))

@@ -30,7 +30,7 @@ def read(corpus: str, path: Path, language: str = "", share: float = 1) -> pl.Da
     codes = languages.by_alias(row["alias"])
     code = tables.row("languages", language)[row["alias"]] if language else ""
     fields = dict(one.split("=", 1) for one in row["fields"].split())
-    name = _file_name(row["package"], code, path)
+    name = tables.name_at(path, tables.package_of(row["package"], code))
     source = Source(path, row["members"].split(), codes, fields, name, code)
     messages = ((key, codes[code], text) for key, code, text in READERS[row["reader"]](source) if code in codes)
     batches = list(_batches(message for message in messages if _drawn(message[0], share)))
@@ -40,11 +40,6 @@ def read(corpus: str, path: Path, language: str = "", share: float = 1) -> pl.Da
             "the names there."
         )
     return pl.concat(batches).unique(["language", "key"], keep="first", maintain_order=True).sort("language", "key")
-
-
-def _file_name(package: str, code: str, path: Path) -> str:
-    """What the source is called as a file: downloads are kept under the name of their package."""
-    return tables.file_name(tables.row("packages", tables.package_of(package, code))) if path.suffix == ".archive" else path.name
 
 
 def _drawn(key: str, share: float) -> bool:
