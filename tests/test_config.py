@@ -33,6 +33,12 @@ def test_overrides_merge_by_key_and_lists_are_replaced():
     assert merged["evaluate"]["benchmarks"]["udhr"]["limit"]
 
 
+def test_a_mapping_over_a_list_of_names_adds_to_it():
+    merged = config.resolve({"recipe": "laptop", "corpora": {"django": None, "nllb-seed": {"path": "/"}}})
+    assert merged["corpora"] == {"scratch-l10n": {}, "cldr-annotations": {}, "nllb-seed": {"path": "/"}}
+    assert config.corpora_of(merged, "deu_Latn")[0] == ["scratch-l10n.parquet", "cldr-annotations.parquet", "nllb-seed.parquet"]
+
+
 def test_null_removes_a_key():
     assert config.merged({"a": {"b": 1, "c": 2}}, {"a": {"b": None}}) == {"a": {"c": 2}}
 
@@ -52,6 +58,11 @@ def test_null_removes_a_key():
         ({"languages": ["eng_Latn", "zho_Hans", "ger_Latn"]}, "ger_Latn is not in resources/languages.tsv. Did you mean"),
         ({"languages": ["eng_Latn", "deu_Latn"]}, "the pivot zho_Hans must also be one of `languages`"),
         ({"corpora": ["scratch"]}, "Did you mean scratch-l10n"),
+        ({"corpora": {"nllb-seed": {}}}, "nllb-seed has no package. Name its file, archive or folder: {nllb-seed: {path: ...}}"),
+        ({"corpora": {"nllb-seed": {"path": "/no/such"}}}, "corpora.nllb-seed.path: /no/such is not there"),
+        ({"corpora": {"nllb-seed": {"path": "/no/such/{code}"}}}, "no source for any language of the config; looked for /no/such/{code}"),
+        ({"corpora": {"nllb-seed": {"paht": "/no/such"}}}, "corpora"),
+        ({"instructions": {"general": {"sets": {"alpaca-en-demo": {"path": "/no/such"}}}}}, "alpaca-en-demo.path: /no/such is not there"),
         ({"recipe": "laptpo"}, "there is no recipe laptpo. Choose one of"),
         (
             {"models": {"m": {"base": "nobody", "trim": {"languages": ["deu_Latn"], "keep_ids_below": 1}}}},

@@ -33,11 +33,12 @@ def made(path, lines=()):
     return [[(turn["role"], turn["content"]) for turn in row] for row in table["messages"].to_list()], counts["mine"]
 
 
+THEIRS = {"user": "human", "assistant": "gpt"}
 FORMS = {
     "alpaca": {"instruction": "More?", "input": "", "output": "Yes. ", "history": [["Hi", "Hello"]]},
-    "sharegpt": {"id": "x", "conversations": [{"from": {"user": "human", "assistant": "gpt"}[role], "value": content} for role, content in DIALOGUE]},
+    "sharegpt": {"id": "x", "conversations": [{"from": THEIRS[role], "value": content} for role, content in DIALOGUE]},
     "messages": {"messages": [{"role": role, "content": content} for role, content in DIALOGUE]},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("form", FORMS)
