@@ -2,6 +2,7 @@
 
 import email.utils
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -283,15 +284,17 @@ def test_a_file_of_unknown_length_is_not_pinned(server):
 
 
 def test_opus_is_asked_through_its_api(server, capsys):
-    zipped = server.file("/OPUS-Tatoeba/v2023/moses/de-en.txt.zip", CONTENT)
+    zipped = server.file("/OPUS-Tatoeba/v2023/moses/cmn-en.txt.zip", CONTENT)
     query = "/opusapi/?corpus=Tatoeba&source={}&target={}&preprocessing=moses&version=latest"
-    entry = {"source": "de", "target": "en", "url": zipped, "version": "v2023", "size": 293, "latest": "True", "preprocessing": "moses"}
-    server.file(query.format("de", "en"), json.dumps({"corpora": [entry]}).encode(), ["503"])
-    server.file(query.format("en", "sw"), b'{"corpora": []}')
-    pin.main(["opus", "Tatoeba", "--pivot", "en", "--languages", "de", "sw", "--licence", "CC-BY 2.0 FR", "--api", server.url("/opusapi/")])
+    entry = {"source": "cmn", "target": "en", "url": zipped, "version": "v2023", "size": 293, "latest": "True", "preprocessing": "moses"}
+    for pair in [("en", "zh"), ("en", "zho"), *itertools.product(("en", "eng"), ("ace",))]:
+        server.file(query.format(*sorted(pair)), b'{"corpora": []}')
+    server.file(query.format("cmn", "en"), json.dumps({"corpora": [entry]}).encode(), ["503"])
+    wanted = ["--pivot", "eng_Latn", "--languages", "zho_Hans", "ace_Latn"]
+    pin.main(["opus", "Tatoeba", *wanted, "--licence", "CC-BY 2.0 FR", "--api", server.url("/opusapi/")])
     printed = capsys.readouterr()
-    assert printed.out.startswith(f"opus-tatoeba-en-de\turl\t{zipped}\tv2023\tfile\t{SHA256}\t{SIZE}\t")
-    assert "Tatoeba latest: no en-sw" in printed.err
+    assert printed.out.startswith(f"opus-tatoeba-en-zh\turl\t{zipped}\tv2023\tfile\t{SHA256}\t{SIZE}\t")
+    assert "Tatoeba latest: nothing for eng_Latn and ace_Latn" in printed.err
 
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

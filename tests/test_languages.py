@@ -123,6 +123,15 @@ def test_texts_that_are_not_what_their_name_says_are_left_out(column: str, alias
     assert alias not in languages.by_alias(column)
 
 
+def test_iso_codes_of_a_language_and_of_its_macrolanguage_are_the_same() -> None:
+    codes = languages.by_name("iso639")
+    pairs = {"sw": "swh", "zh": "cmn", "fa": "pes", "et": "ekk", "tw": "twi", "ak": "aka", "ajp": "ajp", "apc": "apc", "ms": "zsm"}
+    assert all(codes[one] == codes[other] for one, other in pairs.items())
+    assert codes["zho"] == "zho_Hans" and codes["zh_TW"] == "zho_Hant" and codes["twi"] == "twi_Latn"
+    assert all(codes[name] == code for name, code in languages.by_alias("iso639").items())
+    assert languages.by_name("django") == languages.by_alias("django")
+
+
 def test_scripts_without_spaces_are_not_split_at_spaces() -> None:
     spaceless = {"Hans", "Hant", "Jpan", "Thai", "Laoo", "Khmr", "Mymr", "Tibt"}
     for row in languages.registry().values():

@@ -52,3 +52,20 @@ def get(code: str) -> Language:
 def by_alias(column: str) -> dict[str, str]:
     """From the codes of one scheme (a column of the table) to FLORES-200 codes."""
     return {alias: code for code, row in tables.read("languages").items() if (alias := row[column])}
+
+
+@cache
+def by_name(column: str) -> dict[str, str]:
+    """Like `by_alias`; for column iso639 also with ISO 639-3 codes, of all Chinese (`zho`) and of the one meant (`cmn`), after the others."""
+    found = by_alias(column)
+    if column == "iso639":
+        rows = [row for row in registry().values() if row.iso639]
+        for name, code in [*((row.code[:3], row.code) for row in rows), *((row.iso639_3, row.code) for row in rows)]:
+            found.setdefault(name, code)
+    return found
+
+
+def names(code: str, column: str) -> list[str]:
+    """Every code of one language in a scheme, the usual one first."""
+    get(code)
+    return [name for name, known in by_name(column).items() if known == code]

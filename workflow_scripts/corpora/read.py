@@ -27,7 +27,7 @@ def read(corpus: str, path: Path, language: str = "", share: float = 1) -> pl.Da
     `share` keeps that share of the keys, in all languages the same ones, drawn by their hash.
     """
     row = tables.row("corpora", corpus)
-    codes = languages.by_alias(row["alias"])
+    codes = languages.by_name(row["alias"])
     code = tables.row("languages", language)[row["alias"]] if language else ""
     fields = dict(one.split("=", 1) for one in row["fields"].split())
     name = tables.name_at(path, tables.package_of(row["package"], code))

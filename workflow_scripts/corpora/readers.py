@@ -103,7 +103,10 @@ def tsv(source: Source) -> Iterator[Message]:
             places = {code: header.index(column) for code, column in columns.items() if column in header}
             key_place = header.index(key) if key in header else -1
             if len(places) < 2 or (key and key_place < 0):
-                raise UserError(f"{where}: its first line names {', '.join(header)[:200]}; `fields` asks for {source.fields}.")
+                raise UserError(
+                    f"{where}: its first line names {', '.join(header)[:200]}; `fields` asks for "
+                    f"{' '.join(f'{label}={column}' for label, column in source.fields.items())}."
+                )
         last = max(*places.values(), key_place)
         for number, line in rows:
             cells = line.split("\t")

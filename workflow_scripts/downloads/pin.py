@@ -2,23 +2,25 @@
 
     python -m workflow_scripts.downloads.pin url https://example.org/pairs.tsv.gz --package my-pairs --licence CC-BY-4.0
     python -m workflow_scripts.downloads.pin hub org/name/data/train.parquet --revision main --package my-set --licence CC-BY-4.0
-    python -m workflow_scripts.downloads.pin opus Tatoeba --pivot en --languages de sw --licence "CC-BY 2.0 FR" >> resources/packages.tsv
+    python -m workflow_scripts.downloads.pin opus Tatoeba --pivot eng_Latn --languages deu_Latn swh_Latn --licence "CC-BY 2.0 FR"
 
-A file at an address is fetched once to learn its hash, and not kept. The hub tells hash and size by itself. OPUS is asked through its API
-for the newest release (or `--release`) of each pair; its packages are called opus-<corpus>-<pivot>-<language>. Codes are OPUS's own.
+Append what it prints to that table (`>> resources/packages.tsv`). A file at an address is fetched once to learn its hash, and not kept. The
+hub tells hash and size by itself. OPUS is asked through its API for the newest release (or `--release`) of each pair under every code that
+its corpora may have for it (zh, zho, cmn); its packages are called opus-<corpus>-<pivot>-<language>, with the codes of column iso639.
 """
 
 import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import requests
 from urllib3 import Retry
 
-from ..common import cli, files, hub, tables
+from ..common import cli, files, hub, languages, tables
 from . import web
 
 OPUS = "https://opus.nlpl.eu/opusapi/"
@@ -37,16 +39,19 @@ def from_hub(name: str, revision: str) -> dict[str, str]:
     return {"registry": "hub", "name": name, "version": commit, "sha256": sha256, "bytes": str(size)}
 
 
-def from_opus(corpus: str, release: str, pivot: str, languages: list[str], api: str) -> Iterator[tuple[str, dict[str, str]]]:
+def from_opus(corpus: str, release: str, pivot: str, wanted: list[str], api: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Package and row of each pair that the corpus has in Moses format; the others are named on standard error."""
-    for language in languages:
-        source, target = sorted((pivot, language))
-        answer = _ask(api, {"corpus": corpus, "source": source, "target": target, "preprocessing": "moses", "version": release})
-        found = [entry for entry in answer.get("corpora", []) if (entry["source"], entry["target"]) == (source, target)]
-        if len(found) != 1:
-            print(f"{corpus} {release}: no {source}-{target}", file=sys.stderr)
-            continue
-        yield f"opus-{corpus.lower()}-{pivot}-{language.lower()}", from_url(found[0]["url"]) | {"version": found[0]["version"]}
+    for language in wanted:
+        for one, other in product(languages.names(pivot, "iso639"), languages.names(language, "iso639")):
+            query = dict(zip(("source", "target"), sorted((one, other)), strict=True))
+            answer = _ask(api, {"corpus": corpus, **query, "preprocessing": "moses", "version": release})
+            if found := [entry for entry in answer.get("corpora", []) if {entry["source"], entry["target"]} == {one, other}]:
+                codes = languages.get(pivot).iso639, languages.get(language).iso639
+                package = "-".join(["opus", corpus, *codes]).lower()
+                yield package, from_url(found[0]["url"]) | {"version": found[0]["version"]}
+                break
+        else:
+            print(f"{corpus} {release}: nothing for {pivot} and {language}", file=sys.stderr)
 
 
 def _ask(api: str, query: dict[str, str]) -> Any:
@@ -71,8 +76,8 @@ def main(argv: list[str] | None = None) -> None:
         sub.add_argument("--note", default="")
         if kind == "opus":
             sub.add_argument("--release", default="latest")
-            sub.add_argument("--pivot", required=True)
-            sub.add_argument("--languages", nargs="+", required=True)
+            sub.add_argument("--pivot", required=True, help="FLORES-200 code")
+            sub.add_argument("--languages", nargs="+", required=True, help="FLORES-200 codes")
             sub.add_argument("--api", default=OPUS)
         else:
             sub.add_argument("--package", required=True, help="what to call it here")
