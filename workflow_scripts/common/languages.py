@@ -56,7 +56,7 @@ def by_alias(column: str) -> dict[str, str]:
 
 @cache
 def by_name(column: str) -> dict[str, str]:
-    """Like `by_alias`; for column iso639 also with ISO 639-3 codes, of all Chinese (`zho`) and of the one meant (`cmn`), after the others."""
+    """Like `by_alias`; for column iso639 also with the ISO 639-3 codes, of all Chinese (`zho`) and of the one meant (`cmn`), at the end."""
     found = by_alias(column)
     if column == "iso639":
         rows = [row for row in registry().values() if row.iso639]
