@@ -61,6 +61,7 @@ def test_null_removes_a_key():
         ({"corpora": {"nllb-seed": {}}}, "nllb-seed has no package. Name its file, archive or folder: {nllb-seed: {path: ...}}"),
         ({"corpora": {"nllb-seed": {"path": "/no/such"}}}, "corpora.nllb-seed.path: /no/such is not there"),
         ({"corpora": {"nllb-seed": {"path": "/no/such/{code}"}}}, "no source for any language of the config; looked for /no/such/{code}"),
+        ({"corpora": {"scratch-l10n": {"share": 0.5}}}, "a benchmark is drawn from the whole of scratch-l10n"),
         ({"corpora": {"nllb-seed": {"paht": "/no/such"}}}, "corpora"),
         ({"instructions": {"general": {"sets": {"alpaca-en-demo": {"path": "/no/such"}}}}}, "alpaca-en-demo.path: /no/such is not there"),
         ({"recipe": "laptpo"}, "there is no recipe laptpo. Choose one of"),

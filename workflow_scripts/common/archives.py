@@ -32,18 +32,18 @@ def members(archive: Path, patterns: list[str]) -> Iterator[tuple[str, bytes]]:
     Raises `UserError` for an archive that is truncated, broken, of an unknown form, or whose member is larger than `MEMBER_LIMIT`.
     """
     for name, file in streams(archive, lambda name: any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)):
-        yield name, whole(archive, name, file)
+        yield name, whole(f"{archive}: {name}", file)
 
 
-def whole(archive: Path, name: str, file: IO[bytes]) -> bytes:
-    """All of one stream. Raises `UserError` where that is more than `MEMBER_LIMIT`."""
+def whole(where: str, file: IO[bytes]) -> bytes:
+    """All of one stream; `where` is what a message calls it. Raises `UserError` where that is more than `MEMBER_LIMIT`."""
     content = file.read(MEMBER_LIMIT + 1)
     if len(content) > MEMBER_LIMIT:
-        raise UserError(f"{archive}: {name} has more than {MEMBER_LIMIT} bytes, more than any text file should have; not read.")
+        raise UserError(f"{where} has more than {MEMBER_LIMIT} bytes, more than any text file should have; not read.")
     return content
 
 
-def streams(path: Path, wanted: Callable[[str], bool], name: str = "") -> Iterator[tuple[str, IO[bytes]]]:
+def streams(path: Path, wanted: Callable[[str], bool], name: str = "") -> Iterator[tuple[str, io.BufferedReader]]:
     """Name and stream of every file of an archive or folder whose name, without an ending such as .gz, is wanted; good until the next one.
 
     Names in a folder begin with the folder's own. With `name`, `path` may also be such a file itself; that is what it is called.
@@ -121,7 +121,7 @@ def _metered(file: IO[bytes], meter: _Meter, name: str, size: int | None = None)
     return io.BufferedReader(_Metered(file, meter, name, size), 2**18)
 
 
-def _decompressed(file: io.BufferedReader, meter: _Meter, name: str) -> IO[bytes]:
+def _decompressed(file: io.BufferedReader, meter: _Meter, name: str) -> io.BufferedReader:
     """What a compressed file holds, told by its first bytes; any other file as it is."""
     start = file.peek(8)
     method = next((method for magic, method in COMPRESSED.items() if start.startswith(magic)), None)

@@ -141,6 +141,12 @@ def _check_sources(config: Config) -> None:
             if path is not None and "{code}" not in path and not Path(path).expanduser().exists():
                 raise UserError(f"config: {where}.{name}.path: {path} is not there.")
     for name in config["corpora"]:
+        if "share" in settings_of(config["corpora"], name) and any(
+            tables.row("benchmarks", benchmark)["material"] == name for benchmark in config["evaluate"]["benchmarks"]
+        ):
+            raise UserError(f"config: corpora.{name}.share: a benchmark is drawn from the whole of {name}.")
+        if not by_language(config, name) and source(config, name) is None:
+            tables.row("packages", source_name(config, name))  # raises
         if by_language(config, name) and not any(source(config, name, language) for language in config["languages"]):
             looked = source_name(config, name)
             raise UserError(f"config: corpora: {name} has no source for any language of the config; looked for {looked}.")

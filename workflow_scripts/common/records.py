@@ -3,7 +3,6 @@
 import io
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, Any
 
 from . import archives
@@ -45,7 +44,7 @@ def parquet(where: str, file: IO[bytes], columns: list[str] | None = None) -> It
 
     try:
         # Parquet is read from its end, so what comes out of an archive is held in memory.
-        opened = pyarrow.parquet.ParquetFile(file if file.seekable() else io.BytesIO(archives.whole(Path(where), where, file)))
+        opened = pyarrow.parquet.ParquetFile(file if file.seekable() else io.BytesIO(archives.whole(where, file)))
         known = None if columns is None else [name for name in columns if name in opened.schema_arrow.names]
         for batch in opened.iter_batches(4096, columns=known):
             yield from batch.to_pylist()

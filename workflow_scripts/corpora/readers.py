@@ -96,7 +96,7 @@ def tsv(source: Source) -> Iterator[Message]:
         where = f"{source.path}: {file.name}"
         columns, key = source.columns(file.code)
         rows = enumerate(records.lines(where, file.stream), 1)
-        if all(column.isdigit() for column in columns.values()):
+        if all(column.isdigit() for column in [*columns.values(), key or "0"]):
             places, key_place = {code: int(column) - 1 for code, column in columns.items()}, int(key or 0) - 1
         else:
             header = next(rows, (1, ""))[1].split("\t")
@@ -107,7 +107,7 @@ def tsv(source: Source) -> Iterator[Message]:
                     f"{where}: its first line names {', '.join(header)[:200]}; `fields` asks for "
                     f"{' '.join(f'{label}={column}' for label, column in source.fields.items())}."
                 )
-        last = max(*places.values(), key_place)
+        last = max([*places.values(), key_place])
         for number, line in rows:
             cells = line.split("\t")
             if len(cells) <= last:
@@ -217,7 +217,7 @@ def gettext(source: Source) -> Iterator[Message]:
     import polib
 
     for file in source.files():
-        name, content, path = file.name, archives.whole(source.path, file.name, file.stream), PurePosixPath(file.name)
+        name, content, path = file.name, archives.whole(f"{source.path}: {file.name}", file.stream), PurePosixPath(file.name)
         language = file.code or (path.parent.parent.name if path.parent.name == "LC_MESSAGES" else path.stem)
         try:
             if path.suffix == ".mo":
@@ -246,7 +246,7 @@ def cldr_annotations(source: Source) -> Iterator[Message]:
 
 
 def _contents(source: Source) -> Iterator[tuple[str, bytes]]:
-    yield from ((file.name, archives.whole(source.path, file.name, file.stream)) for file in source.files())
+    yield from ((file.name, archives.whole(f"{source.path}: {file.name}", file.stream)) for file in source.files())
 
 
 def _parse_json(archive: Path, name: str, content: bytes) -> dict[str, Any]:

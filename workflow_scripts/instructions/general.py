@@ -13,8 +13,9 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import polars as pl
 
@@ -83,14 +84,14 @@ def read(name: str, path: Path) -> Iterator[Turns]:
         raise cli.UserError(f"{name}: no file {row['members']} in {path}. Mend its row in resources/instruction_sets.tsv.")
 
 
-def _entries(path: Path, member: str, stream: IO[bytes]) -> Iterable[Any]:
+def _entries(path: Path, member: str, stream: BufferedReader) -> Iterable[Any]:
     where = f"{path}: {member}"
     if member.endswith(".parquet"):
         return records.parquet(where, stream)
-    if not stream.peek(64).lstrip().startswith(b"["):  # type: ignore[attr-defined]
+    if not stream.peek(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         return records.json_lines(where, stream)
     try:
-        return json.loads(archives.whole(path, member, stream))
+        return json.loads(archives.whole(where, stream))
     except ValueError as error:
         raise cli.UserError(f"{where} is not JSON ({error}).") from error
 
