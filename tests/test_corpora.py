@@ -346,6 +346,23 @@ def test_a_package_without_messages_is_an_error(tmp_path):
         read.read("scratch-l10n", archive(tmp_path, {"package/other.json": b"{}"}))
 
 
+def test_published_sets_in_their_own_layout(tmp_path):
+    files_of = {
+        "ntrex128": {"NTREX-128/newstest2019-src.eng.txt": "One\nTwo\n", "NTREX-128/newstest2019-ref.zho-CN.txt": "一\n二\n"},
+        "nllb-seed": {"NLLB-Seed/bam_Latn-eng_Latn/bam_Latn": "kelen\n", "NLLB-Seed/bam_Latn-eng_Latn/eng_Latn": "one\n"},
+        "tico19-dev": {"tico19-testset/dev/dev.en-sw.tsv": "sourceString\ttargetString\tstringID\nOne\tMoja\t7\n"},
+    }
+    expected = {
+        "ntrex128": [("One", "eng_Latn"), ("Two", "eng_Latn"), ("一", "zho_Hans"), ("二", "zho_Hans")],
+        "nllb-seed": [("kelen", "bam_Latn"), ("one", "eng_Latn")],
+        "tico19-dev": [("One", "eng_Latn"), ("Moja", "swh_Latn")],
+    }
+    for corpus, entries in files_of.items():
+        table = read.read(corpus, zipped(tmp_path / f"{corpus}.zip", entries))
+        assert table.select("text", "language").rows() == expected[corpus]
+        assert table["key"].n_unique() == table.height / 2
+
+
 SHARED = tables.ROOT.parent / "shared" / "data"
 
 
