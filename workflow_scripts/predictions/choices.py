@@ -11,7 +11,7 @@ differs.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .engine import Engine, new_cache, right_aligned
 
@@ -81,21 +81,28 @@ def _windows(passages: list[tuple[list[int], list[Row]]], room: int) -> Iterator
         yield window
 
 
+def _batches(items: list[Any], lengths: list[int], size: int) -> Iterator[list[Any]]:
+    """Runs of at most `size` items whose lengths, which ascend, differ by less than a quarter and eight tokens: the rest is padding."""
+    start = 0
+    for end in range(1, len(items) + 1):
+        if end == len(items) or end - start == size or lengths[end] > 1.25 * lengths[start] + 8:
+            yield items[start:end]
+            start = end
+
+
 def _after(engine: Engine, root: _Stem, passages: list[tuple[list[int], list[Row]]]) -> Iterator[tuple[int, list[int], "Tensor"]]:
     """Read some passages, then all their rows, those of like length together: each with its log-probabilities, [vocabulary]."""
     import torch
 
     stems = [root] * len(passages)
     longer = [place for place, (ids, _) in enumerate(passages) if len(ids) > len(root.ids)]
-    for start in range(0, len(longer), engine.batch_size):
-        chunk = longer[start : start + engine.batch_size]
+    for chunk in _batches(longer, [len(passages[place][0]) - len(root.ids) for place in longer], engine.batch_size):
         _, made = _read(engine, [passages[place][0] for place in chunk], [root] * len(chunk))
         for place, stem in zip(chunk, made, strict=True):
             stems[place] = stem
     rows = [(stem, *row) for stem, (_, group) in zip(stems, passages, strict=True) for row in group]
     rows.sort(key=lambda row: len(row[2]) - len(row[0].ids))
-    for start in range(0, len(rows), engine.batch_size):
-        batch = rows[start : start + engine.batch_size]
+    for batch in _batches(rows, [len(context) - len(stem.ids) for stem, _, context in rows], engine.batch_size):
         logits, _ = _read(engine, [context for _, _, context in batch], [stem for stem, _, _ in batch])
         for (_, index, context), logprobs in zip(batch, torch.log_softmax(logits.float(), dim=-1).cpu(), strict=True):
             yield index, context, logprobs
