@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONUNBUFFERED = 1
 
-.PHONY: demo test setup setup-comet lint unit rehearsal slurm-test comet-test status cost lock clean
+.PHONY: demo test setup setup-comet lint unit rehearsal slurm-test chaos comet-test status cost lock clean
 
 demo: setup  ## the default workflow, from nothing to the report
 	$(BIN)/snakemake --quiet rules
@@ -46,6 +46,10 @@ slurm-test: setup  ## a real Slurm cluster on this machine, and the workflow on 
 
 comet-test: setup setup-comet  ## real COMET on a checkpoint made in the test
 	$(BIN)/pytest tests/test_comet.py
+
+chaos: setup  ## everything a cluster can do to a run, in one run; about half an hour
+	$(BIN)/python -m tests.slurm_cluster install
+	$(BIN)/python -m tests.chaos
 
 status:  ## what a run is doing, one line a language
 	@$(BIN)/python -m workflow_scripts.cluster.status
