@@ -30,6 +30,7 @@ try:
     CORPORA = {name: tables.row("corpora", name) for name in config["corpora"]}
     SETS = {name: tables.row("instruction_sets", name) for name in config["instructions"]["general"]["sets"]}
     PACKAGES = tables.read("packages")
+    LANGUAGE_ID = tables.read("language_id")
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

@@ -45,6 +45,7 @@ for benchmark, shard, shard_languages in SHARDS:
             ),
             baseline=baseline_argument(benchmark),
             tokenizers=constant(as_json({code: LANGUAGES[code].bleu_tokenizer for code in [*shard_languages, *config["pivots"]]})),
+            identifiers=constant(as_json({code: LANGUAGE_ID.get(code) for code in [*shard_languages, *config["pivots"]]})),
             benchmark=lambda wildcards, input: os.path.dirname(input.benchmark[0]),
             predictions=lambda wildcards, input: os.path.dirname(input.predictions[0]),
             folder=lambda wildcards, output: os.path.dirname(output[0]),

@@ -515,7 +515,7 @@ def big_scores(results: Path, codes: list[str], name: str) -> list[Path]:
             against = {shots, "3-shot"}
             rows += [here | {"baseline": f"{BASE}/{one}", "delta": value - random.Random(way + one).uniform(5, 30),
                              "p_value": dice.choice([0.0001, 0.3])} for one in sorted(against)]  # fmt: skip
-            rows.append(here | {"metric": "copy rate", "value": 1.5, "low": None, "high": None, "signature": "pivotlift|copies|v1"})
+            rows.append(here | {"metric": "copy rate", "value": 1.5, "low": None, "high": None, "signature": "pivotlift|copy rate|v2"})
         paths.append(results / f"scores/{model}/{name}/{code}.json")
         files.write_json(paths[-1], {"scores": rows})
     return paths

@@ -8,12 +8,11 @@ from typing import Any
 
 import polars as pl
 
+from ..common.scripts import letters_of
+
 SIDES = ("source", "target")
 MARKUP = r"[<>\[\]{}|\\]|https?://|&\w+;|__|\*\*"
 PLACEHOLDER = r"%\(?\w*\)?[sd%]|\{\w*\}|\$\d|%\d"
-
-# Scripts of languages.tsv that are not one Unicode script.
-UNICODE_SCRIPTS = {"Hans": "Hani", "Hant": "Hani", "Jpan": "Hani}\\p{sc=Hira}\\p{sc=Kana", "Kore": "Hang}\\p{sc=Hani"}
 
 
 def _both(condition: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
@@ -60,7 +59,7 @@ def script(settings: dict[str, Any], scripts: tuple[str, str]) -> pl.Expr:
     keep = pl.lit(True)
     for side, code in zip(SIDES, scripts, strict=True):
         text = pl.col(side)
-        own = text.str.count_matches(rf"[\p{{sc={UNICODE_SCRIPTS.get(code, code)}}}&&\p{{L}}]")
+        own = text.str.count_matches(letters_of(code))
         keep &= own >= settings["min_share"] * text.str.count_matches(r"\p{L}")
     return keep
 

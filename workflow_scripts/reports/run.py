@@ -15,9 +15,9 @@ from ..common.cli import UserError
 from . import significance
 
 PRIMARY = ("chrF++", "accuracy")  # the metric a benchmark is judged by; the others stand in the tables and the language pages
-LOWER_IS_BETTER = ("TER", "copy rate", "empty rate")
+LOWER_IS_BETTER = ("TER", "copy rate", "loop rate", "empty rate")
 FAMILY = ["model", "baseline", "benchmark", "protocol", "metric", "group"]  # tests that differ in the language alone
-HEALTH = ("copy rate", "empty rate", "length ratio")
+HEALTH = ("in language", "references in language", "in script", "copy rate", "loop rate", "empty rate", "length ratio")
 BETTER, WORSE, UNCLEAR = "better", "worse", "no clear difference"
 VERDICTS = {"better": BETTER, "unclear": UNCLEAR, "worse": WORSE}
 TRAINED, KEPT_OUT, ALL = "trained", "kept out", "all directions"

@@ -9,7 +9,7 @@ from typing import Any
 
 import sacrebleu
 
-from ..common import files, languages
+from ..common import files, language_id, languages
 from ..common.cli import UserError
 from . import choice
 
@@ -59,9 +59,10 @@ class Inputs:
         return files.sha256_json(
             ({"contaminated": found} if found else {})
             | {
-                "version": [version, sacrebleu.__version__],
+                "version": [version, sacrebleu.__version__, *map(language_id.named, language_id.IDENTIFIERS)],
                 "settings": settings,
                 "tokenizers": {language: languages.get(language).bleu_tokenizer for language in self.texts},
+                "identifiers": {language: language_id.known(language) for language in self.texts},
                 "of": [self.model, self.benchmark, self.language],
                 "answers": plain(self.groups),
                 "baselines": {name: plain(groups) for name, groups in self.baselines.items()},

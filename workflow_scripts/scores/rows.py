@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from . import choice, translation
+from . import choice, health, translation
 from .inputs import Answers, Inputs, paired
 
 Row = dict[str, Any]
@@ -27,7 +27,7 @@ def of_translation(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
         direction, protocol = key
         here = {"direction": direction, "protocol": protocol}
         if isinstance(answers, str):
-            yield from (here | {"metric": name, "reason": answers} for name in (*settings["metrics"], *translation.HEALTH))
+            yield from (here | {"metric": name, "reason": answers} for name in (*settings["metrics"], *health.HEALTH))
             continue
         source, target = direction.split("-")
         items = sorted(answers)
@@ -45,8 +45,8 @@ def of_translation(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
             if not baselines:
                 yield row
         hypotheses = [answers[item] for item in items]
-        for name, (value, signature) in translation.health([inputs.texts[source][item] for item in items], hypotheses, wanted).items():
-            yield here | {"metric": name, "value": value, "n": len(items), "signature": signature}
+        for row in health.health(target, [inputs.texts[source][item] for item in items], hypotheses, wanted):
+            yield here | row | ({} if "reason" in row else {"n": len(items)})
 
 
 def make_boards(

@@ -1,4 +1,4 @@
-"""Scores of translations: which metrics there are, what each needs for a language, and the health of the output.
+"""Scores of translations: which metrics there are, and what each needs for a language.
 
 Scores, signatures, intervals and p values are sacrebleu's, to the last digit: `sacrebleu -m chrf --chrf-word-order 2 --confidence` and
 `--paired-bs` (or `--paired-ar`) print the same for the same text.
@@ -13,13 +13,11 @@ from sacrebleu.tokenizers.tokenizer_spm import TokenizerSPM
 
 from ..common import files, languages
 from ..common.cli import UserError
-from ..common.text import folded
 from .metrics import Bleu, ChrfPlusPlus, StringMetric, Ter
 from .resampling import TRIALS, Sample, bootstrap, interval, paired_bootstrap, randomisation
 
 SPM = {"spBLEU": "flores200", "spBLEU-101": "flores101"}  # sacrebleu's names of the SentencePiece models
 METRICS = ("chrF++", "BLEU", *SPM, "TER")
-HEALTH = ("copy rate", "empty rate", "length ratio")
 SIGNIFICANCE = ("bootstrap", "randomisation")
 
 
@@ -123,16 +121,3 @@ class Board:
         else:
             p_value, signature = randomisation(self.metric.scores, sample, other), self.metric.signature(self.resamples, TRIALS)
         return {"delta": delta, "p_value": p_value if delta else 1.0, "signature": signature}
-
-
-def health(sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, tuple[float, str]]:
-    """Value and signature of each health measure: rates in percent of items, length per reference character."""
-    share = 100 / len(hypotheses)
-    copies = sum((text := folded(answer)) != "" and text == folded(source) for source, answer in zip(sources, hypotheses, strict=True))
-    empty = sum(not answer.strip() for answer in hypotheses)
-    length = sum(map(len, hypotheses)) / sum(map(len, references))
-    return {
-        "copy rate": (copies * share, "pivotlift|copies|v1"),
-        "empty rate": (empty * share, "pivotlift|empty|v1"),
-        "length ratio": (length, "pivotlift|length|v1"),
-    }
