@@ -18,6 +18,9 @@ PRIMARY = ("chrF++", "accuracy")  # the metric a benchmark is judged by; the oth
 LOWER_IS_BETTER = ("TER", "copy rate", "loop rate", "empty rate")
 FAMILY = ["model", "baseline", "benchmark", "protocol", "metric", "group"]  # tests that differ in the language alone
 HEALTH = ("in language", "references in language", "in script", "copy rate", "loop rate", "empty rate", "length ratio")
+FAULTS = {"copy rate": "copies", "loop rate": "loops", "empty rate": "empty"}
+TOLERATED = 5  # percent of answers with a fault
+LENGTHS = (0.5, 2.0)  # characters of the answers for each character of the references
 BETTER, WORSE, UNCLEAR = "better", "worse", "no clear difference"
 VERDICTS = {"better": BETTER, "unclear": UNCLEAR, "worse": WORSE}
 TRAINED, KEPT_OUT, ALL = "trained", "kept out", "all directions"
@@ -264,6 +267,30 @@ class Run:
         return sorted(found, key=lambda row: (row["model"], order.index(row["benchmark"]), row["metric"] not in PRIMARY, row["metric"],
                                               row["protocol"], row["baseline"], row["languages"] == KEPT_OUT,
                                               group_rank(row["direction"])))  # fmt: skip
+
+    def unhealthy(self, pair: Pair) -> list[dict[str, Any]]:
+        """Where a trained model's output is surely ill: language, direction, test, and what is wrong in words; most faults first.
+
+        "Surely" is by the 95 % intervals: a fault in more than 5 % of the answers, or fewer answers in the language than references.
+        """
+        rows = self.scores
+        rows = rows[(rows["model"] == pair.model) & rows["metric"].isin(HEALTH) & rows["value"].notna()]
+        rows = rows[rows["protocol"] == rows.groupby("benchmark")["protocol"].transform("min")]
+        measured: dict[tuple[str, str, str], dict[str, Any]] = {}
+        for row in rows.itertuples():
+            measured.setdefault((row.benchmark, row.language, row.direction), {})[row.metric] = row
+        found: list[dict[str, Any]] = []
+        for (benchmark, language, direction), one in sorted(measured.items()):
+            wrong = [f"{one[name].value:.0f} % {word}" for name, word in FAULTS.items() if name in one and one[name].low > TOLERATED]
+            if "in language" in one and one["in language"].high < one["references in language"].low:
+                of = one["references in language"].value
+                wrong.insert(0, f"{one['in language'].value:.0f} % in the language, the references {of:.0f} %")
+            if "length ratio" in one and not LENGTHS[0] <= one["length ratio"].value <= LENGTHS[1]:
+                wrong.append(f"length ratio {one['length ratio'].value:.1f}")
+            if wrong:
+                way = group_of(language, direction).replace("X", name_of(language))
+                found.append({"benchmark": benchmark, "language": language, "way": way, "wrong": ", ".join(wrong), "count": len(wrong)})
+        return sorted(found, key=lambda row: -row["count"])
 
     def benchmark_texts(self, benchmark: str, language: str) -> dict[Any, str]:
         """Test sentences of one language by item, read once."""

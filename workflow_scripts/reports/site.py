@@ -270,6 +270,7 @@ def index_page(report: Run, output: Path, jinja: jinja2.Environment) -> None:
         ],
         losses={pair: losses_of(report, pair) for pair in report.pairs},
         leaks=leaks_of(report),
+        unhealthy={pair: report.unhealthy(pair) for pair in report.pairs},
         named=NAMED,
         too_few=too_few(report),
         tables=[table for pair in report.pairs for name in report.benchmarks if (table := score_table(report, pair, name))],
@@ -357,6 +358,7 @@ def language_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None
             for row in rows:
                 if not row["reason"] and row["metric"] in run.HEALTH:
                     health[row["benchmark"], row["group"], row["model"], row["protocol"]][row["metric"]] = row["value"]
+            unscored = {row["reason"] for row in rows if row["reason"] and row["metric"] not in run.HEALTH}
             kept = [fact for fact in report.facts_of(code, "corpora") if fact.measure == "rows_kept" and fact.value]
             page = template.render(
                 root="../",
@@ -366,7 +368,9 @@ def language_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None
                 membership=[(pair, code in pair.trained) for pair in report.pairs],
                 scores=[list(part) for _, part in groupby(scored, key=lambda row: (row["benchmark"], row["group"]))],
                 health=health,
-                reasons=sorted({(row["model"], row["benchmark"], row["direction"], row["reason"]) for row in rows if row["reason"]}),
+                measures=run.HEALTH,
+                unmeasured=sorted({row["reason"] for row in rows if row["reason"] and row["metric"] == "in language"} - unscored),
+                reasons=sorted({(row["model"], row["benchmark"], row["direction"], row["reason"]) for row in rows if row["reason"] in unscored}),
                 examples=[
                     part for pair in report.pairs[:1] for name in report.benchmarks for part in examples(report, pair, name, code, chrf)
                 ],
