@@ -44,7 +44,7 @@ for benchmark, shard, shard_languages in SHARDS:
             benchmark=benchmark,
             languages=shard_languages,
             settings=constant(as_json(asked(benchmark))),
-            template=constant(as_json(tables.row("templates", config["evaluate"]["template"]))),
+            template=constant(as_json(tables.row("templates", asked(benchmark)["template"]))),
             names=constant(as_json(names_of(shard_languages))),
             benchmark_folder=lambda wildcards, input: os.path.dirname(input.benchmark[0]),
             folder=lambda wildcards, output: os.path.dirname(output[0]),

@@ -61,7 +61,8 @@ def _check_names(config: Config) -> None:
         "benchmarks": list(config["evaluate"]["benchmarks"]),
         "packages": [name for model in config["models"].values() for name in model.get("package", ())],
     }
-    named["templates"] = [*named["templates"], config["evaluate"]["template"]]
+    asked = {name: own.get("template", config["evaluate"]["template"]) for name, own in config["evaluate"]["benchmarks"].items()}
+    named["templates"] = [*named["templates"], config["evaluate"]["template"], *asked.values()]
     for mixture in config["mixtures"].values():
         named["languages"] += mixture["kept_out"]
         named["corpora"] = [*named["corpora"], *mixture["corpus_caps"]]
@@ -70,6 +71,10 @@ def _check_names(config: Config) -> None:
     for table, keys in named.items():
         for key in keys:
             tables.row(table, key)
+    if with_terms := [
+        name for name in config["instructions"]["translation"]["templates"] if "{terms}" in tables.row("templates", name)["text"]
+    ]:
+        raise UserError(f"config: instructions.translation.templates: {with_terms[0]} is for test sets with constraints.")
     if len(set(config["languages"])) != len(config["languages"]):
         twice = sorted({code for code in config["languages"] if config["languages"].count(code) > 1})
         raise UserError(f"config: languages: {', '.join(twice)} is listed twice.")
@@ -104,6 +109,8 @@ def _check_names(config: Config) -> None:
                 )
         if row["directions"] and (odd := sorted(set(settings.get("directions", ())) - set(row["directions"].split()))):
             raise UserError(f"config: evaluate.benchmarks.{name}.directions: {', '.join(odd)}; it is made for {row['directions']} only.")
+        if "{terms}" in tables.row("templates", asked[name])["text"] and row["source"] != "constrained":
+            raise UserError(f"config: evaluate.benchmarks.{name}: the template {asked[name]} is for test sets with constraints.")
         if row["source"] == "messages" and row["material"] not in config["corpora"]:
             raise UserError(f"config: the benchmark {name} is held out from the corpus {row['material']}; add that to `corpora`.")
         if row["shape"] == "flores" and not {"directions", "shots", "max_new_tokens"} <= settings.keys():

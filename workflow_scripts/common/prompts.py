@@ -12,16 +12,18 @@ def language_name(code: str, wording_language: str) -> str:
     return language.name if wording_language == "eng_Latn" else language.autonym
 
 
-def request(template: str, source_language: str, target_language: str, text: str) -> str:
-    """Fill one wording: the user's turn that asks for `text` to be translated."""
+def request(template: str, source_language: str, target_language: str, text: str, terms: Sequence[str] = ()) -> str:
+    """Fill one wording: the user's turn that asks for `text` to be translated; `terms` are words that the translation must hold."""
     row = tables.row("templates", template)
     names = {code: language_name(code, row["language"]) for code in (source_language, target_language)}
-    pieces = {"source": names[source_language], "target": names[target_language], "text": text}
+    pieces = {"source": names[source_language], "target": names[target_language], "text": text, "terms": ", ".join(terms)}
     # One pass over the wording: a text that itself holds "{text}" or "{target}" stays as it is.
-    return re.sub(r"\{(source|target|text)\}", lambda match: pieces[match[1]], row["text"].replace("\\n", "\n"))
+    return re.sub(r"\{(source|target|text|terms)\}", lambda match: pieces[match[1]], row["text"].replace("\\n", "\n"))
 
 
-def few_shot(template: str, source_language: str, target_language: str, examples: Sequence[tuple[str, str]], text: str) -> str:
+def few_shot(
+    template: str, source_language: str, target_language: str, examples: Sequence[tuple[str, str]], text: str, terms: Sequence[str] = ()
+) -> str:
     """The same request after worked examples: each example is a request, a space and its answer, then an empty line."""
     shown = [f"{request(template, source_language, target_language, source)} {target}\n\n" for source, target in examples]
-    return "".join(shown) + request(template, source_language, target_language, text)
+    return "".join(shown) + request(template, source_language, target_language, text, terms)

@@ -104,6 +104,9 @@ def _one_direction(
     shared = [key for key in texts[data["language"]] if key in texts[partner["language"]]]
     examples = [(texts[source][key], texts[target][key]) for key in shared if key[0] == "dev"][:shots]
     tests = [key for key in shared if key[0] == "devtest"][: settings.get("limit")]
+    terms = {
+        (row["split"], row["item"]): row.get("terms", []) for side in (data, partner) if side["language"] == target for row in side["items"]
+    }
     reason = data["reason"]
     if not reason and partner["reason"]:
         reason = f"n/a: {partner['language']}: {partner['reason'].removeprefix('n/a: ')}"
@@ -116,7 +119,7 @@ def _one_direction(
     asked: list[Question | Gap] = []
     for key in tests:
         text = texts[source][key]
-        prompt = few_shot(settings["template"], source, target, examples, text)
+        prompt = few_shot(settings["template"], source, target, examples, text, terms[key])
         asked.append(Question(key[1], direction, protocol, [{"role": "user", "content": prompt}], text))
     return asked
 

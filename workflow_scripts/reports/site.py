@@ -370,7 +370,9 @@ def language_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None
                 health=health,
                 measures=run.HEALTH,
                 unmeasured=sorted({row["reason"] for row in rows if row["reason"] and row["metric"] == "in language"} - unscored),
-                reasons=sorted({(row["model"], row["benchmark"], row["direction"], row["reason"]) for row in rows if row["reason"] in unscored}),
+                reasons=sorted(
+                    {(row["model"], row["benchmark"], row["direction"], row["reason"]) for row in rows if row["reason"] in unscored}
+                ),
                 examples=[
                     part for pair in report.pairs[:1] for name in report.benchmarks for part in examples(report, pair, name, code, chrf)
                 ],

@@ -29,6 +29,7 @@ class Inputs:
     groups: Groups
     baselines: dict[str, Groups]
     texts: dict[str, dict[Any, str]] = field(default_factory=dict)  # shape flores: test sentences by language and item
+    terms: dict[str, dict[Any, list[str]]] = field(default_factory=dict)  # words that a translation must hold, likewise
     questions: dict[Any, tuple[str, str]] = field(default_factory=dict)  # shape belebele: passage and right answer by item
     contaminated: dict[str, set[str]] = field(default_factory=dict)  # test items whose text was trained on, by language
 
@@ -67,6 +68,7 @@ class Inputs:
                 "answers": plain(self.groups),
                 "baselines": {name: plain(groups) for name, groups in self.baselines.items()},
                 "texts": self.texts,
+                "terms": self.terms,
                 "questions": self.questions,
             }
         )
@@ -82,12 +84,14 @@ def read(
     others = {name: read_predictions(path) for name, path in baselines.items()}
     if benchmark["shape"] == "flores":
         texts: dict[str, dict[Any, str]] = {}
+        terms: dict[str, dict[Any, list[str]]] = {}
         for (direction, _), answers in groups.items():
             for side in direction.split("-") if not isinstance(answers, str) else ():
-                texts[side] = texts.get(side) or references(folder, side)
+                if side not in texts:
+                    texts[side], terms[side] = references(folder, side)
                 check_items(answers, texts[side], f"{folder.name} {direction}", f"{side} has no such test sentence")
         known = read_contaminated(contaminated, about["benchmark"], texts)
-        return Inputs(model, about, language, groups, others, texts=texts, contaminated=known)
+        return Inputs(model, about, language, groups, others, texts=texts, terms=terms, contaminated=known)
     questions = {item["item"]: (item["link"], item["correct_answer_num"]) for item in benchmark["items"]}
     options = {item["item"]: [item.get(f"mc_answer{number}", "") for number in range(1, 5)] for item in benchmark["items"]}
     for (direction, protocol), answers in [pair for found in (groups, *others.values()) for pair in found.items()]:
@@ -128,10 +132,10 @@ def read_predictions(path: Path) -> Groups:
     return groups
 
 
-def references(folder: Path, language: str) -> dict[Any, str]:
-    """Test sentences of one language by item number."""
-    benchmark = files.read_json(folder / f"{language}.json")
-    return {item["item"]: item["text"] for item in benchmark["items"] if item["split"] == "devtest"}
+def references(folder: Path, language: str) -> tuple[dict[Any, str], dict[Any, list[str]]]:
+    """Test sentences of one language by item number, and the words that a translation must hold, where the benchmark has some."""
+    items = {item["item"]: item for item in files.read_json(folder / f"{language}.json")["items"] if item["split"] == "devtest"}
+    return {key: item["text"] for key, item in items.items()}, {key: item["terms"] for key, item in items.items() if "terms" in item}
 
 
 def check_items(answers: Answers | str, known: dict[Any, Any], where: str, lack: str) -> None:
