@@ -524,8 +524,10 @@ def big_scores(results: Path, codes: list[str], name: str) -> list[Path]:
 def test_the_index_names_output_that_is_surely_ill(tmp_path: Path) -> None:
     """German loops and is not German; Thai merely may be ill, since so few answers tell little."""
     measures = {
-        "deu_Latn": {"in language": (40, 22, 61), "references in language": (95, 76, 99), "loop rate": (35, 18, 57), "length ratio": (2.6, None, None)},
-        "tha_Thai": {"in language": (85, 64, 95), "references in language": (100, 84, 100), "loop rate": (5, 1, 24), "length ratio": (1.9, None, None)},
+        "deu_Latn": {"in language": (40, 22, 61), "references in language": (95, 76, 99), "loop rate": (35, 18, 57),
+                     "length ratio": (2.6, None, None)},
+        "tha_Thai": {"in language": (85, 64, 95), "references in language": (100, 84, 100), "loop rate": (5, 1, 24),
+                     "length ratio": (1.9, None, None)},
     }  # fmt: skip
     rows = [
         score.EMPTY | {"model": LIFTED, "benchmark": "udhr", "version": "6", "language": code, "direction": f"eng_Latn-{code}",
