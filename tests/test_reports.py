@@ -18,7 +18,6 @@ from workflow_scripts.common import files, languages, ledger
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.common.ledger import Fact
 from workflow_scripts.reports import charts, collect, run, significance, site, table
-from workflow_scripts.reports.run import Run
 from workflow_scripts.scores import choice, score
 
 FEW = ["eng_Latn", "zho_Hans", "deu_Latn", "arb_Arab", "tha_Thai", "zul_Latn"]
@@ -410,7 +409,7 @@ def test_another_correction_and_test_are_named_wherever_they_count(report: Path,
 def test_a_lower_error_rate_is_better(report: Path) -> None:
     scores = pd.read_parquet(report / "scores.parquet")
     before, after = (
-        Run(frame, [], {}, [], {}, {}, report, report).compared for frame in (scores, scores.replace({"metric": {"chrF++": "TER"}}))
+        run.Run(frame, [], {}, [], {}, {}, report, report).compared for frame in (scores, scores.replace({"metric": {"chrF++": "TER"}}))
     )
     swapped = before["verdict"].where(before["metric"] != "chrF++", before["verdict"].replace({"better": "worse", "worse": "better"}))
     assert list(after["verdict"]) == list(swapped) and set(swapped) >= {"better", "worse"}
@@ -487,7 +486,7 @@ def test_too_few_sentences_are_told_from_too_few_resamples(report: Path) -> None
     scores["p_value"] = scores["p_value"].where(scores["p_value"] > 0.1, 0.0001)
     scores["signature"] = scores["signature"].str.replace("|bs:200|", "|bs:200|ar:10000|")
     for items, needed in ((8, 8), (4, 8)):
-        found = site.too_few(Run(scores.assign(n=items), [], {}, [], {}, {}, report, report))
+        found = site.too_few(run.Run(scores.assign(n=items), [], {}, [], {}, {}, report, report))
         assert ("sentences" in found) == (items < needed)
         assert "resamples" not in found
         if found:
