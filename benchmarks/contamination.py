@@ -127,7 +127,7 @@ def planted(lines: list[Line], texts: list[str]) -> None:
         print(f"| {language} | {len(own):,} | {' | '.join(cells)} |", flush=True)
 
 
-def joined(texts: list[str], count: int) -> list[str]:
+def together(texts: list[str], count: int) -> list[str]:
     return [" ".join(texts[start : start + count]) for start in range(0, len(texts), count)]
 
 
@@ -143,7 +143,7 @@ def false_alarms(lines: list[Line]) -> None:
         odd = [text for text in odd if folded(text) not in known]
         cells = []
         for count in lengths:
-            found = even.find(joined(odd, count))
+            found = even.find(together(odd, count))
             cells.append(f"{sum(label is not None for label in found)} of {len(found)}")
         print(f"| {language} | {' | '.join(cells)} |", flush=True)
 
@@ -155,11 +155,13 @@ def guards(lines: list[Line], archive: Path) -> None:
     for name, content in archives.members(archive, ["*.jsonl"]):
         language = Path(name).stem
         passages = sorted({json.loads(line)["flores_passage"] for line in content.decode("utf-8").splitlines()})
-        whole = " ".join(map(folded, passages))
+        whole = dict(zip(passages, map(folded, passages), strict=True))
+        joined = " ".join(whole.values())
         own = [text for (code, *_), text in lines if code == language]
-        inside, outside = ([text for text in own if (folded(text) in whole) is wanted] for wanted in (True, False))
+        inside, outside = ([text for text in own if (folded(text) in joined) is wanted] for wanted in (True, False))
         # Passages made of a split that the archive lacks in this language cannot be found.
-        known = [passage for passage in passages if any(folded(line) in folded(passage) for line in inside)]
+        own = [folded(line) for line in inside]
+        known = [passage for passage in passages if any(line in whole[passage] for line in own)]
         items = [{"item": number, "flores_passage": passage} for number, passage in enumerate(passages)]
         with tempfile.TemporaryDirectory() as folder:
             files.write_json(Path(folder, "x.json"), {"benchmark": "belebele", "language": language, "items": items})
