@@ -25,6 +25,7 @@ rule all:
     default_target: True
     input:
         "results/reports/index.html",
+        expand("results/mixtures/{mixture}.card.md", mixture=config["mixtures"]),
 
 
 onstart:

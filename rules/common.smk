@@ -207,7 +207,9 @@ def benchmark_options(wildcards):
 
 def drawn(mixture):
     """The settings a draw depends on. Languages kept out are not read at all, so they are not among them."""
-    return {key: value for key, value in config["mixtures"][mixture].items() if key != "kept_out"}
+    entry = config["mixtures"][mixture]
+    own = {key: value for key, value in entry.items() if key not in ("kept_out", "forbid_licences")}
+    return own | ({"forbidden": forbidden} if (forbidden := settings.forbidden_licences(config, entry)) else {})
 
 
 def names_of(languages):
@@ -237,9 +239,9 @@ def searched():
 
 def instruction_files(wildcards):
     """All instructions a mixture can draw from. Languages kept out of it are left out here, so they never touch it."""
-    kept_out = config["mixtures"][wildcards.mixture]["kept_out"]
-    languages = [language for language in config["languages"] if language not in kept_out]
-    return [f"results/instructions/translation/{language}.parquet" for language in languages] + [
+    mixture = config["mixtures"][wildcards.mixture]
+    languages = [language for language in config["languages"] if language not in mixture["kept_out"]]
+    return [f"results/instructions/{kind}/{language}.parquet" for kind in settings.kinds(mixture) for language in languages] + [
         f"results/instructions/general/{language}.parquet" for language in settings.general_languages(config)
     ]
 

@@ -7,6 +7,8 @@ Out:  results/mixtures/<mixture>.parquet     rows in training order
                                              a language has no row
       results/mixtures/<mixture>.contaminated.csv  those rows, and the items that they hold text of
       results/mixtures/<mixture>.passed      no more of them than the config allows; else nothing is trained
+      results/mixtures/<mixture>.card.md     what went in, from where, under which licences
+      results/exports/<mixture>/             (when asked for) a dataset for the hub, TRL, axolotl and LLaMA-Factory
 Try:  snakemake results/mixtures/laptop.parquet
 """
 
@@ -81,3 +83,40 @@ rule gate:
         most=config["decontamination"].get("max_contaminated_rows", 0),
     shell:
         "python -m workflow_scripts.mixtures.gate --contaminated {input.contaminated} --most {params.most} --output {output} > {log} 2>&1"
+
+
+rule card:
+    input:
+        mixture="results/mixtures/{mixture}.parquet",
+        code=code.sources("mixtures.card"),
+    output:
+        "results/mixtures/{mixture}.card.md",
+    log:
+        "logs/card/{mixture}.log",
+    benchmark:
+        "results/cost/card/{mixture}.tsv"
+    localrule: True
+    conda:
+        "../envs/main.yaml"
+    params:
+        settings=lambda wildcards: as_json(config["mixtures"][wildcards.mixture]),
+        sources=lambda wildcards: as_json([fields(row, "licence", "citation") for row in [*CORPORA.values(), *SETS.values()]]),
+    shell:
+        "python -m workflow_scripts.mixtures.card --mixture {input.mixture} --settings {params.settings:q} --output {output} > {log} 2>&1"
+
+
+rule export:
+    input:
+        mixture="results/mixtures/{mixture}.parquet",
+        card="results/mixtures/{mixture}.card.md",
+        code=code.sources("mixtures.export"),
+    output:
+        directory("results/exports/{mixture}"),
+    log:
+        "logs/export/{mixture}.log",
+    benchmark:
+        "results/cost/export/{mixture}.tsv"
+    conda:
+        "../envs/main.yaml"
+    shell:
+        "python -m workflow_scripts.mixtures.export --mixture {input.mixture} --card {input.card} --output {output} > {log} 2>&1"

@@ -16,9 +16,46 @@ def laptop():
     return yaml.safe_load((tables.ROOT / "recipes/laptop.yaml").read_text(encoding="utf-8"))
 
 
+@pytest.fixture
+def archives(tmp_path, monkeypatch):
+    """A folder with the benchmarks that the paper-sized recipes expect beside them, empty."""
+    for name in ("flores200_dataset.tar.gz", "Belebele.zip"):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("archives")
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_shipped_recipes_are_valid(recipe):
-    assert config.resolve({"recipe": recipe})["languages"]
+    resolved = config.resolve({"recipe": recipe})
+    assert resolved["languages"]
+    if recipe.startswith("bayling-2-"):
+        mixture = resolved["mixtures"]["bayling-2"]
+        assert mixture["examples"] == 3_200_000
+        assert mixture["shares"] == {"zho_Hans": 0.432, "eng_Latn": 0.262, "cross-lingual": 0.306}
+        trained = [model["sft"] for model in resolved["models"].values() if "sft" in model]
+        assert {sft["batch_size"] * sft["gradient_accumulation"] for sft in trained} == {128}
+
+
+def test_a_recipe_may_be_laid_over_another_but_not_over_itself(tmp_path):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/a.yaml").write_text("recipe: a\n", encoding="utf-8")
+    with pytest.raises(UserError, match="laid over itself"):
+        config.resolve({"recipe": "a"}, tmp_path)
+
+
+def test_a_mixture_knows_which_licences_it_forbids_and_which_kinds_it_draws(laptop):
+    assert config.forbidden_licences(laptop, {"forbid_licences": ["copyleft"]}) == ["AGPL-3.0"]
+    assert config.kinds(laptop["mixtures"]["laptop"]) == ["translation"]
+    assert config.kinds({"kinds": {"a": 1.0}, "phases": [{"kinds": {"b": 1.0}}, {}]}) == ["b", "a"]
+
+
+def test_every_licence_of_the_tables_has_its_classes():
+    for table in ("corpora", "instruction_sets"):
+        for row in tables.read(table).values():
+            assert tables.row("licences", row["licence"])["classes"]
 
 
 def test_config_yaml_names_a_recipe_and_is_valid():
@@ -73,6 +110,11 @@ def test_null_removes_a_key():
         ({"models": {"m": {"path": "no/such/folder", "licence": "x", "parameters": 1}}}, "no/such/folder is not a folder"),
         ({"mixtures": {"laptop": {"shares": {"eng_Latn": 0.9}}}}, "add up to"),
         ({"mixtures": {"laptop": {"shares": {"deu_Latn": 0.0}}}}, "deu_Latn is none of"),
+        ({"mixtures": {"laptop": {"kinds": {"translatoin": 1.0}}}}, "translatoin"),
+        ({"mixtures": {"laptop": {"pivots": ["deu_Latn"]}}}, "deu_Latn is none of the pivots"),
+        ({"mixtures": {"laptop": {"forbid_licences": ["nc"]}}}, "'nc' is not one of ['public-domain'"),
+        ({"mixtures": {"laptop": {"phases": [{"share": 0.5}, {"share": 0.4}]}}}, "their shares add up to 0.9, not to 1"),
+        ({"mixtures": {"laptop": {"phases": [{"share": 0.5}, {"share": 0.5, "shares": {"eng_Latn": 1, "zho_Hans": 1}}]}}}, "add up to 2"),
         ({"evaluate": {"models": ["gemma"]}}, "there is no model gemma. Known"),
         (
             {"evaluate": {"benchmarks": {"flores200": {"directions": ["X-eng"], "shots": [0], "max_new_tokens": 9}}}},

@@ -1,18 +1,29 @@
 """Mixtures: whole numbers that add up, shares kept, draws that depend on nothing but seed and rows."""
 
+import base64
+import json
+import os
 import random
+import subprocess
+import sys
+import threading
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import polars as pl
 import pytest
 
-from workflow_scripts.common import files
+from workflow_scripts.common import files, pieces
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.instructions.table import SCHEMA, single_turn
-from workflow_scripts.mixtures import gate
+from workflow_scripts.mixtures import card, export, gate, gather, push
 from workflow_scripts.mixtures.audit import CONTAMINATED, audit
+from workflow_scripts.mixtures.draw import hashes
 from workflow_scripts.mixtures.mix import mix
-from workflow_scripts.mixtures.plan import apportion, temperature_weights
+from workflow_scripts.mixtures.plan import Group, apportion, plan, temperature_weights
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_apportion_adds_up_and_respects_limits():
@@ -38,25 +49,30 @@ def test_temperature():
     assert flat["big"] / flat["small"] == pytest.approx(1.047, abs=0.001)
 
 
-def instructions(language, count, kind="translation", corpus="a"):
-    other = "eng_Latn" if kind == "translation" else language
+def instructions(language, count, kind="translation", corpus="a", other="eng_Latn", licence="CC0-1.0"):
+    other = language if kind == "general" else other
     rows = []
     for number in range(count):
         ends = (language, other) if number % 2 else (other, language)
-        rows.append((f"{language}{kind}{corpus}{number}", kind, *ends, language, f"q{number}", f"a{number}", corpus, "CC0", "t"))
-    names = [
-        "id",
-        "kind",
-        "source_language",
-        "target_language",
-        "language",
-        "request",
-        "answer",
-        "corpus",
-        "licence",
-        "template",
-    ]
+        rows.append((f"{language}{kind}{corpus}{number}", kind, *ends, language, f"q{number}", f"a{number}", corpus, licence, "t"))
+    names = ["id", "kind", "source_language", "target_language", "language", "request", "answer", "corpus", "licence", "template"]
     return single_turn(pl.DataFrame(rows, schema=names, orient="row"))
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Write tables as files named 0, 1, ...; mix them; the mixture and its facts."""
+
+    def run(tables, settings, names=None):
+        folder = tmp_path / "instructions"
+        folder.mkdir(exist_ok=True)
+        paths = [folder / f"{name}.parquet" for name in (names or range(len(tables)))]
+        for table, path in zip(tables, paths, strict=True):
+            table.write_parquet(path)
+        facts = mix(paths, "m", settings, tmp_path / "m.parquet")
+        return pl.read_parquet(tmp_path / "m.parquet"), facts
+
+    return run
 
 
 SETTINGS = {
@@ -77,14 +93,18 @@ TABLES = [
 ]
 
 
-def test_mixture_holds_its_shares_and_the_ledger_adds_up():
-    mixture, facts = mix(TABLES, "m", SETTINGS)
+def values(facts):
+    return {(fact.language, fact.measure): fact.value for fact in facts}
+
+
+def test_mixture_holds_its_shares_and_the_ledger_adds_up(mixed):
+    mixture, facts = mixed(TABLES, SETTINGS)
     assert mixture.height == 400 and mixture["id"].n_unique() == 400
     assert mixture.schema == SCHEMA
     assert Counter(mixture["kind"]) == {"general": 200, "translation": 200}
-    values = {(fact.language, fact.measure): fact.value for fact in facts}
-    assert sum(value for (_, measure), value in values.items() if measure == "rows_drawn" and value) == 400
-    assert sum(value for (_, measure), value in values.items() if measure == "share_realised") == pytest.approx(1)
+    found = values(facts)
+    assert sum(value for (_, measure), value in found.items() if measure == "rows_drawn" and value) == 400
+    assert sum(value for (_, measure), value in found.items() if measure == "share_realised") == pytest.approx(1)
     german = mixture.filter(pl.col("language") == "deu_Latn")
     assert german.height <= 150
     assert german.filter(pl.col("corpus") == "lexicon").height <= 0.1 * german.height
@@ -92,27 +112,182 @@ def test_mixture_holds_its_shares_and_the_ledger_adds_up():
     assert abs(directions["deu_Latn"] - directions["eng_Latn"]) <= 1
 
 
-def test_order_of_input_and_other_languages_do_not_change_the_draw():
-    mixture, _ = mix(TABLES, "m", SETTINGS)
-    shuffled, _ = mix([table.sample(fraction=1, shuffle=True, seed=3) for table in reversed(TABLES)], "m", SETTINGS)
+def test_the_draw_is_the_one_that_models_were_trained_on(mixed):
+    mixture, _ = mixed(TABLES, SETTINGS)
+    assert files.sha256_text(" ".join(mixture["id"]))[:16] == "ffde6c1822013b1f"
+    again, _ = mixed(TABLES, SETTINGS | {"repeats": 3, "examples": 1500})
+    assert files.sha256_text(" ".join(again["id"]))[:16] == "972f5fc16c036d7d"
+
+
+def test_hashes_are_those_of_the_standard_library():
+    assert hashes("7 order", pl.Series(["a", "ü"])).tolist() == [int(files.sha256_text(f"7 order {name}")[:16], 16) for name in ("a", "ü")]
+
+
+def test_order_of_input_and_other_languages_do_not_change_the_draw(mixed):
+    mixture, _ = mixed(TABLES, SETTINGS)
+    shuffled, _ = mixed([table.sample(fraction=1, shuffle=True, seed=3) for table in reversed(TABLES)], SETTINGS)
     assert mixture.equals(shuffled)
-    other_seed, _ = mix(TABLES, "m", SETTINGS | {"seed": 2})
+    other_seed, _ = mixed(TABLES, SETTINGS | {"seed": 2})
     assert not mixture.equals(other_seed)
-    with_one_more, _ = mix([*TABLES, instructions("hau_Latn", 50)], "m", SETTINGS)
+    with_one_more, _ = mixed([*TABLES, instructions("hau_Latn", 50)], SETTINGS)
     swahili = [set(table.filter(pl.col("language") == "swh_Latn")["id"]) for table in (with_one_more, mixture)]
     assert swahili[0] <= swahili[1]
 
 
-def test_repeats_fill_up_a_small_list():
+def test_threads_and_folders_do_not_change_the_bytes(tmp_path):
+    sums = []
+    for threads in (1, 3):
+        folder = tmp_path / str(threads)
+        folder.mkdir()
+        paths = [folder / f"{threads if number == 2 else number}-{number}.parquet" for number in range(len(TABLES))]
+        for table, path in zip(TABLES, paths, strict=True):
+            table.write_parquet(path)
+        command = [sys.executable, "-m", "workflow_scripts.mixtures.mix", "--mixture", "m", "--settings", json.dumps(SETTINGS)]
+        command += ["--output", str(folder / "m.parquet"), "--ledger", str(folder / "m.csv"), "--instructions", *map(str, paths)]
+        subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"POLARS_MAX_THREADS": str(threads), "TMPDIR": str(folder)})
+        sums.append([files.sha256_file(folder / name) for name in ("m.parquet", "m.csv")])
+    assert sums[0] == sums[1]
+
+
+def test_rows_gathered_in_pieces_are_the_same_rows_in_the_same_order(mixed, monkeypatch):
+    whole, _ = mixed(TABLES, SETTINGS)
+    monkeypatch.setattr(pieces, "ROWS", 7)
+    monkeypatch.setattr(gather, "MOST", 5)
+    assert mixed(TABLES, SETTINGS)[0].equals(whole)
+
+
+def test_repeats_fill_up_a_small_list(mixed):
     settings = SETTINGS | {"shares": {"eng_Latn": 1.0}, "examples": 700, "repeats": 3}
-    mixture, _ = mix([instructions("eng_Latn", 300, "general")], "m", settings)
+    mixture, _ = mixed([instructions("eng_Latn", 300, "general")], settings)
     assert mixture.height == 700 and mixture["id"].n_unique() == 700
     assert set(Counter(row[0]["content"] for row in mixture["messages"]).values()) == {2, 3}
 
 
-def test_nothing_to_draw_is_an_error():
+def test_nothing_to_draw_is_an_error(mixed):
     with pytest.raises(UserError, match="nothing to draw from"):
-        mix([instructions("nld_Latn", 10)], "m", SETTINGS | {"shares": {"eng_Latn": 1.0}})
+        mixed([instructions("nld_Latn", 10)], SETTINGS | {"shares": {"eng_Latn": 1.0}})
+
+
+def test_kinds_are_drawn_by_weight_and_none_unasked(mixed):
+    tables = [*TABLES, instructions("deu_Latn", 300, "constrained"), instructions("swh_Latn", 4, "constrained")]
+    assert set(mixed(tables, SETTINGS)[0]["kind"]) == {"general", "translation"}
+    mixture, facts = mixed(tables, SETTINGS | {"kinds": {"translation": 3.0, "constrained": 1.0}})
+    count = Counter(zip(mixture["language"], mixture["kind"], strict=True))
+    german = count["deu_Latn", "translation"] + count["deu_Latn", "constrained"]
+    assert abs(count["deu_Latn", "constrained"] - german / 4) <= 1
+    assert count["swh_Latn", "constrained"] == 4  # it has no more; the rest is translation
+    assert values(facts)["deu_Latn", "rows_drawn:constrained"] == count["deu_Latn", "constrained"]
+
+
+def test_phases_come_in_order_with_shares_of_their_own_and_no_row_twice(mixed):
+    early = {"share": 0.75, "shares": {"eng_Latn": 0.5, "zho_Hans": 0.5}}
+    late = {"share": 0.25, "shares": {"cross-lingual": 1.0}}
+    mixture, facts = mixed(TABLES, SETTINGS | {"phases": [early, late]})
+    assert set(mixture["kind"][:300]) == {"general"}
+    assert set(mixture["kind"][300:]) == {"translation"}
+    assert mixture["id"].n_unique() == 400
+    assert values(facts)["deu_Latn", "rows_drawn:phase 2"] + values(facts)["swh_Latn", "rows_drawn:phase 2"] == 100
+    assert values(facts)["eng_Latn", "share_planned"] == pytest.approx(0.375)
+
+
+def test_a_later_phase_goes_on_where_the_first_one_stopped():
+    stock = {Group("deu_Latn", "translation", "eng_Latn", "deu_Latn"): 100, Group("swh_Latn", "translation", "eng_Latn", "swh_Latn"): 30}
+    settings = {"examples": 120, "repeats": 1, "cap": 90, "temperature": 1, "shares": {"cross-lingual": 1.0}}
+    counts, _ = plan(stock, settings | {"phases": [{"share": 0.5}, {"share": 0.5}]})
+    assert sum(map(sum, counts.values())) == 120
+    assert {group.language: sum(rows) for group, rows in counts.items()} == {"deu_Latn": 90, "swh_Latn": 30}
+
+
+def test_one_pivot_leaves_the_other_ones_ties_out(mixed):
+    tables = [instructions("deu_Latn", 50), instructions("deu_Latn", 50, corpus="b", other="zho_Hans"), instructions("zho_Hans", 50)]
+    mixture, _ = mixed(tables, SETTINGS | {"shares": {"cross-lingual": 1.0}, "pivots": ["eng_Latn"]})
+    ends = set(zip(mixture["source_language"], mixture["target_language"], strict=True))
+    assert ends == {("deu_Latn", "eng_Latn"), ("eng_Latn", "deu_Latn"), ("zho_Hans", "eng_Latn"), ("eng_Latn", "zho_Hans")}
+
+
+def test_forbidden_licences_are_left_out_and_counted(mixed):
+    tables = [instructions("deu_Latn", 60), instructions("deu_Latn", 40, corpus="b", licence="CC-BY-NC-4.0")]
+    mixture, facts = mixed(tables, SETTINGS | {"shares": {"cross-lingual": 1.0}, "forbidden": ["CC-BY-NC-4.0"]})
+    assert set(mixture["licence"]) == {"CC0-1.0"} and mixture.height == 60
+    assert values(facts)["deu_Latn", "rows_forbidden"] == 40
+
+
+def test_an_export_has_a_card_and_opens_in_datasets(mixed, tmp_path):
+    import datasets
+    import yaml
+
+    mixture, _ = mixed([*TABLES, instructions("swh_Latn", 90, corpus="django", licence="BSD-3-Clause")], SETTINGS)
+    text = card.card(tmp_path / "m.parquet", "m", SETTINGS)
+    front = yaml.safe_load(text.split("---")[1])
+    assert front["license_name"] == "several" and "swh" in front["language"]
+    django = mixture.filter(pl.col("corpus") == "django").height
+    assert f"| django | BSD-3-Clause | {django} | Django Software Foundation and its volunteer translators, Django |" in text
+    files.write_text(tmp_path / "m.card.md", text)
+    arguments = ["--mixture", str(tmp_path / "m.parquet"), "--card", str(tmp_path / "m.card.md"), "--output", str(tmp_path / "out")]
+    export.main(arguments)
+    info = files.read_json(tmp_path / "out/dataset_info.json")
+    for entry in info.values():
+        path = tmp_path / "out" / entry["file_name"]
+        rows = datasets.load_dataset(path.suffix[1:].replace("jsonl", "json"), data_files=str(path), split="train", cache_dir=str(tmp_path))
+        assert [row[1]["content"] for row in rows[entry["columns"]["messages"]]] == [row[1]["content"] for row in mixture["messages"]]
+
+
+def test_push_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with pytest.raises(UserError, match="is no exported mixture"):
+        push.main(["--folder", str(tmp_path), "--repository", "a/b"])
+    files.write_text(tmp_path / "README.md", "")
+    with pytest.raises(UserError, match="HF_TOKEN is not set"):
+        push.main(["--folder", str(tmp_path), "--repository", "a/b"])
+
+
+def test_push_uploads_the_folder_and_stays_private(tmp_path):
+    """The real client against a server that speaks the hub's protocol for small files (large ones go another way, not tried here)."""
+    uploaded, created = {}, []
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.answer({})
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path == "/api/repos/create":
+                created.append(json.loads(body) | {"token": self.headers["Authorization"]})
+                self.answer({"url": "http://127.0.0.1/datasets/me/m"})
+            elif self.path == "/api/datasets/me/m/preupload/main":
+                entries = [{"path": one["path"], "uploadMode": "regular", "shouldIgnore": False} for one in json.loads(body)["files"]]
+                self.answer({"files": entries})
+            elif self.path == "/api/datasets/me/m/commit/main":
+                for entry in map(json.loads, body.splitlines()):
+                    if entry["key"] == "file":
+                        uploaded[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
+                self.answer({"commitUrl": "http://127.0.0.1/datasets/me/m/commit/0", "commitOid": "0" * 40})
+            else:
+                self.answer({"errors": [], "warnings": []})
+
+        def answer(self, value):
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(value).encode())
+
+        def log_message(self, *_):
+            pass
+
+    folder = tmp_path / "out"
+    for name in ("README.md", "data/train.parquet"):
+        files.write_text(folder / name, f"text of {name}")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    command = [sys.executable, "-m", "workflow_scripts.mixtures.push", "--folder", str(folder), "--repository", "me/m"]
+    unset = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    own = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": "hf_made_up"}
+    done = subprocess.run(command, cwd=ROOT, env=unset | own, capture_output=True, text=True, timeout=50)
+    server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert uploaded == {name: f"text of {name}".encode() for name in ("README.md", "data/train.parquet")}
+    assert created == [{"name": "m", "organization": "me", "type": "dataset", "visibility": "private", "token": "Bearer hf_made_up"}]
+    assert "hf_made_up" not in done.stdout + done.stderr
 
 
 def benchmark(folder, language, *texts):
@@ -121,7 +296,7 @@ def benchmark(folder, language, *texts):
 
 
 def test_audit_counts_rows_with_benchmark_text_and_explains_languages_without_rows(tmp_path):
-    mixture, _ = mix([instructions("zho_Hans", 4)], "m", SETTINGS | {"examples": 4})
+    mixture = instructions("zho_Hans", 4)
     turns = [{"role": "user", "content": "Translate.\nChinese: 打开文件夹\nEnglish:"}, {"role": "assistant", "content": "Open the folder"}]
     planted = mixture.head(1).with_columns(id=pl.lit("planted"), messages=pl.Series([turns], dtype=mixture.schema["messages"]))
     for language, text in {"zho_Hans": "打开文件夹", "eng_Latn": "Open the folder", "deu_Latn": "Etwas ganz anderes"}.items():

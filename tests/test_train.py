@@ -18,6 +18,7 @@ import transformers
 
 from tests import tiny_model
 from workflow_scripts.common import chat, cli, files, ledger
+from workflow_scripts.mixtures import mix
 from workflow_scripts.models import checkpoints, launch, train
 
 SETTINGS: dict[str, Any] = {
@@ -71,6 +72,26 @@ def mixture(path: Path, rows: int = 160) -> Path:
         [row(("deu_Latn", "rus_Cyrl")[i % 2], i % 9, f"Die Katze sitzt {'auf der Matte ' * (i % 3)}{i}.") for i in range(rows)]
     ).write_parquet(path)
     return path
+
+
+def test_a_mixture_opens_unchanged_in_trl(base: Path, tmp_path: Path) -> None:
+    import datasets
+    import trl
+
+    folder = tmp_path / "instructions"
+    rows = [row("deu_Latn", i, f"Antwort {i}.") | {"id": f"{i}", "template": "t"} for i in range(3)]
+    codes = {"kind": "translation", "source_language": "eng_Latn", "target_language": "deu_Latn"}
+    columns = ["id", *codes, "language", "messages", "corpus", "licence", "template"]
+    folder.mkdir()
+    polars.DataFrame([one | codes for one in rows]).select(columns).write_parquet(folder / "deu_Latn.parquet")
+    settings = {"examples": 3, "shares": {"cross-lingual": 1}, "temperature": 1, "cap": 9, "repeats": 1, "corpus_caps": {}, "seed": 1}
+    mix.mix([folder / "deu_Latn.parquet"], "m", settings, tmp_path / "m.parquet")
+    data = datasets.load_dataset("parquet", data_files=str(tmp_path / "m.parquet"), split="train", cache_dir=str(tmp_path))
+    arguments = trl.SFTConfig(output_dir=str(tmp_path), max_length=512, use_cpu=True, report_to=[])
+    ready = trl.SFTTrainer(str(base / "model"), arguments, train_dataset=data).train_dataset
+    tokenizer = transformers.AutoTokenizer.from_pretrained(base / "model")
+    for tokens, one in zip(ready["input_ids"], data, strict=True):
+        assert tokenizer.decode(tokens) == tokenizer.apply_chat_template(one["messages"], tokenize=False)
 
 
 def command(base: Path, data: Path, place: Path, **settings: Any) -> list[str]:

@@ -29,6 +29,8 @@ WILDCARDS = {
     "mixture": ("mixture",),
     "audit": ("mixture",),
     "gate": ("mixture",),
+    "card": ("mixture",),
+    "export": ("mixture",),
     "given_model": ("model",),
     "trimmed_model": ("model",),
     "trained_model": ("model",),

@@ -9,6 +9,7 @@ from .cli import UserError
 from .languages import registry
 
 Config = dict[str, Any]
+MOST_RECIPES = 8  # laid over one another
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
@@ -33,16 +34,18 @@ def resolve(config: Config, root: Path = tables.ROOT) -> Config:
     """The whole config: the recipe it names, its own keys on top, defaults filled, everything checked. Raises `UserError`."""
     import yaml
 
-    overrides = {key: value for key, value in config.items() if key != "recipe"}
-    recipe = config.get("recipe")
-    if recipe is not None:
+    layers = [config]
+    while (recipe := layers[0].get("recipe")) is not None:  # a recipe may itself lay its keys over another one
         path = root / "recipes" / f"{recipe}.yaml"
         if not path.is_file():
             known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
             raise UserError(f"config: there is no recipe {recipe}. Choose one of: {known}.")
-        config = merged(yaml.safe_load(path.read_text(encoding="utf-8")), overrides)
-    else:
-        config = merged({}, overrides)
+        if len(layers) > MOST_RECIPES:
+            raise UserError(f"config: recipe {recipe} is laid over itself.")
+        layers.insert(0, yaml.safe_load(path.read_text(encoding="utf-8")))
+    config = {}
+    for layer in layers:
+        config = merged(config, {key: value for key, value in layer.items() if key != "recipe"})
     tables.check(config, tables.SCHEMAS / "config.schema.json", "config")
     if config["languages"] == "all":
         config["languages"] = list(registry())
@@ -92,11 +95,7 @@ def _check_names(config: Config) -> None:
         if name not in config["evaluate"]["benchmarks"]:
             raise UserError(f"config: decontamination.against: {name} must also be one of evaluate.benchmarks.")
     for name, mixture in config["mixtures"].items():
-        parts = {"cross-lingual", *config["pivots"]}
-        if unknown := sorted(set(mixture["shares"]) - parts):
-            raise UserError(f"config: mixtures.{name}.shares: {', '.join(unknown)} is none of {', '.join(sorted(parts))}.")
-        if abs(sum(mixture["shares"].values()) - 1) > 1e-6:
-            raise UserError(f"config: mixtures.{name}.shares add up to {sum(mixture['shares'].values()):g}; they must add up to 1.")
+        _check_mixture(config, name, mixture)
     for name, settings in config["evaluate"]["benchmarks"].items():
         row = tables.row("benchmarks", name)
         needed = () if row["material"] else ("path", "belebele") if row["source"] == "belebele_flores" else ("path",)
@@ -198,6 +197,36 @@ def corpora_of(config: Config, language: str) -> tuple[list[str], list[str]]:
         else:
             absent.append(corpus)
     return raw, absent
+
+
+def _check_mixture(config: Config, name: str, mixture: Mapping[str, Any]) -> None:
+    """Shares add up, in every phase; pivots are pivots; and what licences a mixture forbids can be told."""
+    phases, parts = mixture.get("phases", []), {"cross-lingual", *config["pivots"]}
+    for own in (mixture, *phases):
+        if unknown := sorted(set(own.get("shares", ())) - parts):
+            raise UserError(f"config: mixtures.{name}.shares: {', '.join(unknown)} is none of {', '.join(sorted(parts))}.")
+        if "shares" in own and abs(sum(own["shares"].values()) - 1) > 1e-6:
+            raise UserError(f"config: mixtures.{name}.shares add up to {sum(own['shares'].values()):g}; they must add up to 1.")
+    if phases and abs(sum(phase["share"] for phase in phases) - 1) > 1e-6:
+        raise UserError(f"config: mixtures.{name}.phases: their shares add up to {sum(phase['share'] for phase in phases):g}, not to 1.")
+    if unknown := sorted(set(mixture.get("pivots", ())) - set(config["pivots"])):
+        raise UserError(f"config: mixtures.{name}.pivots: {', '.join(unknown)} is none of the pivots.")
+    forbidden_licences(config, mixture)
+
+
+def forbidden_licences(config: Config, mixture: Mapping[str, Any]) -> list[str]:
+    """The licences among the config's corpora and lists that a mixture may not hold. Raises `UserError` for one without classes."""
+    if "forbid_licences" not in mixture:
+        return []
+    named = {"corpora": config["corpora"], "instruction_sets": config["instructions"]["general"]["sets"]}
+    licences = sorted({tables.row(table, name)["licence"] for table, names in named.items() for name in names})
+    return [licence for licence in licences if set(tables.row("licences", licence)["classes"].split()) & set(mixture["forbid_licences"])]
+
+
+def kinds(mixture: Mapping[str, Any]) -> list[str]:
+    """The kinds of cross-lingual instructions that a mixture draws from, in any phase."""
+    schedule = [{**mixture, **phase} for phase in mixture.get("phases", [{}])]
+    return list(dict.fromkeys(kind for own in schedule for kind in own.get("kinds", ("translation",))))
 
 
 def _check_models(config: Config) -> None:

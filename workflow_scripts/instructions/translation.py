@@ -2,32 +2,63 @@
 
     python -m workflow_scripts.instructions.translation --pairs deu_Latn.parquet --language deu_Latn --settings '{"templates": [...]}' \\
         --output deu_Latn.parquet --ledger deu_Latn.ledger.csv
+
+Pairs are read and instructions written in pieces, so that memory does not grow with the corpus.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
-from ..common import cli, files, ledger, prompts
+from ..common import cli, files, ledger, pieces, prompts
 from .table import SCHEMA, single_turn
 
 KIND = "translation"
+SIDES = (("source", "target"), ("target", "source"))
 
 
-def make(pairs: pl.DataFrame, language: str, templates: list[str]) -> pl.DataFrame:
-    """Two instructions a pair: from the pivot and into it. A row's id, and so its wording, depends on nothing but the pair."""
+def wordings(pairs: pl.DataFrame, templates: Sequence[str]) -> pl.DataFrame:
+    """What stands before and behind the text, for every template and every pair of languages in `pairs`, both ways."""
     rows = []
-    for pair in pairs.iter_rows(named=True):
-        for source, target in (("source", "target"), ("target", "source")):
-            identity = files.sha256_text(f"{KIND} {pair['id']} {source}")
-            template = templates[int(identity[:8], 16) % len(templates)]
-            codes = pair[f"{source}_language"], pair[f"{target}_language"]
-            request = prompts.request(template, *codes, pair[source])
-            rows.append((identity[:16], *codes, request, pair[target], pair["corpus"], pair["licence"], template))
-    columns = ["id", "source_language", "target_language", "request", "answer", "corpus", "licence", "template"]
-    table = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
-    return single_turn(table.with_columns(kind=pl.lit(KIND), language=pl.lit(language)))
+    for one, other in pairs.select("source_language", "target_language").unique().sort(pl.all()).iter_rows():
+        for source, target in ((one, other), (other, one)):
+            for number, template in enumerate(templates):
+                before, after = prompts.request(template, source, target, "\0").split("\0")
+                rows.append((number, source, target, before, after, template))
+    columns = ["number", "source_language", "target_language", "before", "after", "template"]
+    return pl.DataFrame(rows, schema=columns, orient="row").cast({"number": pl.Int64})
+
+
+def make(pairs: pl.DataFrame, language: str, templates: Sequence[str]) -> pl.DataFrame:
+    """Two instructions a pair: from the pivot and into it. A row's id, and so its wording, depends on nothing but the pair."""
+    if not pairs.height:
+        return SCHEMA.to_frame()
+    ways = []
+    for place, (source, target) in enumerate(SIDES):
+        hashes = pl.Series([files.sha256_text(f"{KIND} {identity} {source}") for identity in pairs["id"]], dtype=pl.String)
+        ways.append(
+            pairs.select(
+                "corpus",
+                "licence",
+                pair=pl.int_range(pl.len()),
+                way=pl.lit(place),
+                id=hashes.str.head(16),
+                number=hashes.str.head(8).str.to_integer(base=16) % len(templates),
+                source_language=f"{source}_language",
+                target_language=f"{target}_language",
+                text=source,
+                answer=target,
+            )
+        )
+    asked = pl.concat(ways).sort("pair", "way")
+    on = ["number", "source_language", "target_language"]
+    return single_turn(
+        asked.join(wordings(pairs, templates), on=on, how="left", maintain_order="left").with_columns(
+            request=pl.concat_str("before", "text", "after"), kind=pl.lit(KIND), language=pl.lit(language)
+        )
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -38,13 +69,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--ledger", type=Path, required=True)
     arguments = parser.parse_args(argv)
-    pairs = pl.read_parquet(arguments.pairs)
-    table = make(pairs, arguments.language, arguments.settings["templates"]) if pairs.height else SCHEMA.to_frame()
-    with files.whole_file(arguments.output) as part:
-        table.write_parquet(part)
-    fact = (table.height, "") if table.height else (None, "n/a: no pair of this language")
+    count = 0
+    with pieces.writer(arguments.output, SCHEMA) as append:
+        for pairs in pieces.read(arguments.pairs):
+            table = make(pairs, arguments.language, arguments.settings["templates"])
+            append(table)
+            count += table.height
+    fact = (count, "") if count else (None, "n/a: no pair of this language")
     ledger.write(arguments.ledger, [ledger.Fact("instructions", arguments.language, KIND, "rows", *fact)])
-    print(f"{arguments.language}: {table.height} translation instructions")
+    print(f"{arguments.language}: {count} translation instructions")
 
 
 if __name__ == "__main__":

@@ -8,84 +8,51 @@ of threads, another order of input files or one more language never changes whic
 """
 
 import argparse
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from ..common import cli, files, ledger
-from .plan import apportion, temperature_weights
-
-CROSS_LINGUAL = "cross-lingual"
+from ..common import cli, ledger
+from .draw import Stock, draw, survey
+from .gather import gather
+from .plan import CROSS_LINGUAL, GENERAL, Group, plan
 
 
-def draw(rows: pl.DataFrame, count: int, seed: int, corpus_caps: dict[str, float], repeats: int) -> pl.DataFrame:
-    """`count` rows in the order of their hashes; no corpus above its cap (a share of `count`) while others last; then once more over."""
-    keys = [files.sha256_text(f"{seed} {identity}") for identity in rows["id"]]
-    rows = rows.with_columns(pl.Series("draw", keys, dtype=pl.String)).sort("draw")
-    place = pl.int_range(pl.len()).over("corpus")
-    over = pl.lit(False)
-    for corpus, cap in corpus_caps.items():
-        over |= (pl.col("corpus") == corpus) & (place >= int(cap * count))
-    rows = rows.with_columns(over=over).sort("over", maintain_order=True)
-    rounds = [rows.with_columns(id=pl.col("id") + ("" if turn == 0 else f"-{turn + 1}")) for turn in range(repeats)]
-    return pl.concat(rounds).head(count)
-
-
-def mix(tables: Sequence[pl.DataFrame], name: str, settings: dict[str, Any]) -> tuple[pl.DataFrame, list[ledger.Fact]]:
-    """The mixture, and for every language in `tables` what was there, what was planned and what was drawn."""
-    repeats, seed = settings["repeats"], settings["seed"]
-    part_of = pl.when(pl.col("kind") == "general").then("language").otherwise(pl.lit(CROSS_LINGUAL))
-    rows = pl.concat(tables).with_columns(part=part_of)
-    groups = {(str(part), str(language)): group for (part, language), group in rows.group_by("part", "language", maintain_order=True)}
-    available = {key: group.height * repeats for key, group in groups.items()}
-    room = {part: sum(count for key, count in available.items() if key[0] == part) for part in settings["shares"]}
-    planned: dict[tuple[str, str], float] = {}
-    drawn: dict[tuple[str, str], int] = {}
-    chosen = []
-    for part, total in apportion(settings["examples"], settings["shares"], room).items():
-        counts = {language: count for (own, language), count in available.items() if own == part}
-        weights = temperature_weights({language: count // repeats for language, count in counts.items()}, settings["temperature"])
-        limits = {language: min(count, settings["cap"]) if part == CROSS_LINGUAL else count for language, count in counts.items()}
-        for language, share in apportion(total, weights, limits).items():
-            planned[part, language] = settings["shares"][part] * weights[language] / sum(weights.values())
-            drawn[part, language] = share
-            directions = groups[part, language].partition_by("source_language", "target_language")
-            sizes = {str(place): group.height * repeats for place, group in enumerate(_sorted(directions))}
-            for place, count in apportion(share, dict.fromkeys(sizes, 1.0), sizes).items():
-                chosen.append(draw(_sorted(directions)[int(place)], count, seed, settings["corpus_caps"], repeats))
-    if not sum(drawn.values()):
+def mix(paths: Sequence[Path], name: str, settings: dict[str, Any], output: Path) -> list[ledger.Fact]:
+    """Write the mixture; for every language with rows in `paths`, what was there, what was planned and what was drawn."""
+    paths = sorted(paths)
+    stock = survey(paths, settings.get("forbidden", ()))
+    counts, planned = plan(stock.counts(), settings)
+    if not any(map(sum, counts.values())):
         raise cli.UserError(f"mixture {name}: nothing to draw from. Check `shares`, `kept_out` and the corpora of the config.")
-    order = pl.concat(chosen)
-    keys = [files.sha256_text(f"{seed} order {identity}") for identity in order["id"]]
-    mixture = order.with_columns(pl.Series("order", keys, dtype=pl.String)).sort("order").select(rows.drop("part").columns)
-    return mixture, list(account(name, available, planned, drawn, mixture.height))
-
-
-def _sorted(directions: list[pl.DataFrame]) -> list[pl.DataFrame]:
-    return sorted(directions, key=lambda group: (group["source_language"][0], group["target_language"][0]))
+    gather(paths, draw(paths, stock, counts, settings), output)
+    return list(account(name, stock, counts, planned, settings))
 
 
 def account(
-    name: str,
-    available: dict[tuple[str, str], int],
-    planned: dict[tuple[str, str], float],
-    drawn: dict[tuple[str, str], int],
-    total: int,
+    name: str, stock: Stock, counts: Mapping[Group, Sequence[int]], planned: Mapping[tuple[str, str], float], settings: Mapping[str, Any]
 ) -> Iterator[ledger.Fact]:
-    """Facts of each language, over the parts (general, cross-lingual) it has; all by (part, language)."""
-    for language in sorted({language for _, language in available}):
-
-        def over_parts(counts: Mapping[tuple[str, str], float], language: str = language) -> float:
-            return sum(count for (_, code), count in counts.items() if code == language)
-
-        count = int(over_parts(drawn))
-        facts: dict[str, float] = {"rows_available": int(over_parts(available)), "rows_drawn": count}
-        for (part, code), rows in sorted(drawn.items()):
-            if code == language and rows:
-                facts[f"rows_drawn:{'general' if part == language else part}"] = rows
-        facts |= {"share_planned": float(over_parts(planned)), "share_realised": count / total}
+    """Facts of each language, over the parts (general, cross-lingual), kinds and phases it has."""
+    available, total = stock.counts(), sum(map(sum, counts.values()))
+    for language in sorted({group.language for group in available} | set(stock.forbidden)):
+        own = [group for group in sorted(available) if group.language == language]
+        drawn: Counter[str] = Counter()
+        for group in own:
+            of_group = sum(counts.get(group, ()))
+            drawn[GENERAL if group.kind == GENERAL else CROSS_LINGUAL] += of_group
+            if "kinds" in settings and group.kind != GENERAL:
+                drawn[group.kind] += of_group
+            if "phases" in settings:
+                drawn.update({f"phase {number}": count for number, count in enumerate(counts.get(group, ()), 1)})
+        rows = sum(sum(counts.get(group, ())) for group in own)
+        facts: dict[str, float] = {"rows_available": settings["repeats"] * sum(available[group] for group in own)}
+        if stock.forbidden[language]:
+            facts["rows_forbidden"] = stock.forbidden[language]
+        facts["rows_drawn"] = rows
+        facts |= {f"rows_drawn:{label}": count for label, count in sorted(drawn.items()) if count}
+        facts["share_planned"] = float(sum(share for (_, code), share in planned.items() if code == language))
+        facts["share_realised"] = rows / total
         for measure, value in facts.items():
             yield ledger.Fact("mixtures", language, name, measure, value)
 
@@ -98,11 +65,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--ledger", type=Path, required=True)
     arguments = parser.parse_args(argv)
-    mixture, facts = mix([pl.read_parquet(path) for path in sorted(arguments.instructions)], arguments.mixture, arguments.settings)
-    with files.whole_file(arguments.output) as part:
-        mixture.write_parquet(part)
+    facts = mix(arguments.instructions, arguments.mixture, arguments.settings, arguments.output)
     ledger.write(arguments.ledger, facts)
-    print(f"{arguments.mixture}: {mixture.height} rows of {arguments.settings['examples']} asked for")
+    drawn = sum(int(fact.value or 0) for fact in facts if fact.measure == "rows_drawn")
+    print(f"{arguments.mixture}: {drawn} rows of {arguments.settings['examples']} asked for")
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..common import files
+from ..common import files, lineage
 from ..common.cli import UserError
 
 MANIFEST_VERSIONS = ("torch", "transformers", "tokenizers", "safetensors")
@@ -144,11 +144,12 @@ def finish(
     licence: str,
     licence_note: str,
     notices: Iterable[Path | str] = (),
+    sources: Sequence[lineage.Source] = (),
 ) -> dict[str, Any]:
     """Check a complete model folder, write its NOTICE and model card, and last its manifest; return the manifest.
 
-    `notices` are licence files to copy into the folder (paths) and paragraphs for NOTICE (strings). Raises `UserError` as
-    `check` does, and for pickles, which must not travel with a finished model.
+    `notices` are licence files to copy into the folder (paths) and paragraphs for NOTICE (strings), `sources` what the model was trained
+    on. Raises `UserError` as `check` does, and for pickles, which must not travel with a finished model.
     """
     folder = Path(folder)
     parameters = check(folder)
@@ -159,7 +160,7 @@ def finish(
             shutil.copyfile(notice, folder / notice.name)
         elif notice:
             add_notice(folder, notice)
-    card = model_card(folder, model=model, kind=kind, base=base, settings=settings, licence=licence, parameters=parameters)
+    card = model_card(folder, model=model, kind=kind, base=base, settings=settings, licence=licence, parameters=parameters, sources=sources)
     files.write_text(folder / "README.md", card)
     for path in named(folder, ["*"]):
         if not path.stat().st_mode & 0o044:
@@ -181,7 +182,17 @@ def finish(
     return manifest
 
 
-def model_card(folder: Path, *, model: str, kind: str, base: str, settings: dict[str, Any], licence: str, parameters: int) -> str:
+def model_card(
+    folder: Path,
+    *,
+    model: str,
+    kind: str,
+    base: str,
+    settings: dict[str, Any],
+    licence: str,
+    parameters: int,
+    sources: Sequence[lineage.Source] = (),
+) -> str:
     """The README.md of a model: front matter in the hub's format (YAML; its values are written as JSON), then prose."""
     codes = settings.get("languages", settings.get("trim", {}).get("languages", []))
     front: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": ["pivotlift", kind]}
@@ -205,6 +216,7 @@ def model_card(folder: Path, *, model: str, kind: str, base: str, settings: dict
         *([f"- Languages: {', '.join(codes)}"] if codes else []),
         f"- Licence: {licence}. Its terms travel with every copy: {terms or 'no file of terms came with the base model'}.",
         "",
+        *(["Trained on:", "", *lineage.table(sources), ""] if sources else []),
         "Settings:",
         "",
         "```json",

@@ -25,7 +25,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from ..common import chat, cli, files, ledger
+from ..common import chat, cli, files, ledger, lineage
 from . import checkpoints, folder
 
 WINDOW = 16  # batches whose rows are sorted by length together
@@ -342,12 +342,9 @@ def save(trainer: Any, model: Any, base: Path, tokenizer: Any, target: Path) -> 
     files.write_jsonl(target / "training.jsonl", log)
 
 
-def corpora(mixture: Path) -> str:
+def corpora(sources: Sequence[lineage.Source]) -> str:
     """One sentence for NOTICE: the corpora in a mixture, each with its licence."""
-    import polars
-
-    pairs = polars.scan_parquet(mixture).select("corpus", "licence").unique().sort("corpus", "licence").collect().iter_rows()
-    return f"Fine-tuned on text of: {'; '.join(f'{corpus} ({licence})' for corpus, licence in pairs)}."
+    return f"Fine-tuned on text of: {'; '.join(f'{source.corpus} ({source.licence})' for source in sources)}."
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -404,6 +401,7 @@ def main(argv: list[str] | None = None) -> None:
         with files.whole_folder(args.output) as target:
             checkpoints.link(run, target)
             folder.carry_terms(args.base_model, target)
+        sources = lineage.sources(args.mixture)
         folder.finish(
             args.output,
             args.manifest,
@@ -413,7 +411,8 @@ def main(argv: list[str] | None = None) -> None:
             settings=settings | {"languages": sorted({fact.language for fact in facts})},
             licence=base["licence"],
             licence_note=base["licence_note"],
-            notices=[corpora(args.mixture)],
+            notices=[corpora(sources)],
+            sources=sources,
         )
 
 
