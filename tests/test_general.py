@@ -8,6 +8,7 @@ import pytest
 
 from workflow_scripts.common import tables
 from workflow_scripts.common.cli import UserError
+from workflow_scripts.common.contamination import Line
 from workflow_scripts.instructions import general
 from workflow_scripts.instructions.table import SCHEMA
 
@@ -68,7 +69,7 @@ def test_what_is_left_out_is_counted(tmp_path, listed):
     ]
     text = "".join(json.dumps({"messages": [{"role": role, "content": text} for role, text in row]}) + "\n" for row in rows)
     (tmp_path / "a.jsonl").write_text(text + json.dumps({"messages": [{"role": "user", "content": None}]}) + "\n")
-    kept, counts = made(tmp_path / "a.jsonl", [("test", "The quick brown fox jumps over the lazy dog.")])
+    kept, counts = made(tmp_path / "a.jsonl", [Line("test", "eng_Latn", "devtest", "0", "The quick brown fox jumps over the lazy dog.")])
     assert kept == [[system, ask, answer], [("user", "Other"), answer]]
     assert counts == {
         "rows_read": 10, "dropped:duplicates": 1, "dropped:roles": 4, "dropped:empty": 1, "dropped:length": 1, "contaminated:test": 1

@@ -14,9 +14,7 @@ def rows(inputs: Inputs, settings: dict[str, Any]) -> list[Row]:
     names = {"model": inputs.model, "language": inputs.language}
     names |= {name: inputs.benchmark[name] for name in ("benchmark", "version")}
     of_shape = of_translation if inputs.benchmark["shape"] == "flores" else of_choice
-    clean = [
-        row | {"metric": f"{row['metric']} clean"} for row in of_shape(inputs.clean(), settings) if row["metric"] not in translation.HEALTH
-    ]
+    clean = [row | {"metric": f"{row['metric']} clean"} for row in of_shape(inputs.clean(), settings) if row["metric"] not in health.HEALTH]
     return [names | row for row in (*of_shape(inputs, settings), *clean)]
 
 
