@@ -14,7 +14,7 @@ from workflow_scripts.scores import score
 
 PUBLISHED = tables.ROOT.parent / "shared/data/bayling80.tar.xz"
 INTO_CHINESE, INTO_ENGLISH = "bayling-constrained-en-zh", "bayling-constrained-zh-en"
-SETTINGS = {"metrics": ["chrF++"], "resamples": 1000}
+SETTINGS = {"metrics": ["chrF++"], "resamples": 1000, "significance": "randomisation"}
 
 
 def prepared(benchmark: str, material: Path, folder: Path, *languages: str) -> Path:
@@ -68,7 +68,7 @@ def test_recall_counts_words_and_the_test_draws_sentences(made_up: Path, tmp_pat
     row = scored(folder, "zho_Hans-eng_Latn", answers, ["", "", "train"])
     assert (row["value"], row["delta"], row["n"]) == (50, 25, 3)
     assert row["low"] < 50 < row["high"]
-    assert "terms:4|case:no" in row["signature"]
+    assert "terms:4|case:no|interval:wilson|paired:items|ar:10000" in row["signature"]
     assert scored(folder, "zho_Hans-eng_Latn", answers, answers)["p_value"] == 1
 
 

@@ -65,8 +65,12 @@ def signature(protocol: str, resamples: int, significance: str = "bootstrap") ->
     """What the number means, in sacrebleu's form."""
     details = {"harness": "|as:lm-eval-belebele-v0.0", CHAT: "|parser:v1"}.get(protocol, "")
     details = details or ("|examples:own-passages-kept-out" if protocol.endswith("-shot") else "")
-    test = f"ar:{TRIALS}" if significance == "randomisation" else f"bs:{resamples}"
+    test = draws(resamples, significance)
     return f"pivotlift|accuracy|protocol:{protocol}{details}|chance:{CHANCE}%|interval:wilson|paired:passages|{test}|seed:{SEED}|v1"
+
+
+def draws(resamples: int, significance: str) -> str:
+    return f"ar:{TRIALS}" if significance == "randomisation" else f"bs:{resamples}"
 
 
 def chosen(answer: str, options: Sequence[str]) -> str:

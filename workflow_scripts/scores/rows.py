@@ -42,13 +42,13 @@ def of_translation(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
             yield from (row | {"baseline": baseline} | board.compare(protocol, baseline) for baseline in baselines)
             if not baselines:
                 yield row
-        yield from (here | row for row in of_terms(inputs, key, answers, settings["resamples"]))
+        yield from (here | row for row in of_terms(inputs, key, answers, settings))
         hypotheses = [answers[item] for item in items]
         for row in health.health(target, [inputs.texts[source][item] for item in items], hypotheses, wanted):
             yield here | row | ({} if "reason" in row else {"n": len(items)})
 
 
-def of_terms(inputs: Inputs, key: tuple[str, str], answers: Answers, resamples: int) -> Iterator[Row]:
+def of_terms(inputs: Inputs, key: tuple[str, str], answers: Answers, settings: dict[str, Any]) -> Iterator[Row]:
     """Constraint recall: the share of the words asked for that stand in the answers, letter for letter but for case.
 
     Wilson's interval takes the words as independent; the paired test draws sentences, with all their words.
@@ -64,12 +64,12 @@ def of_terms(inputs: Inputs, key: tuple[str, str], answers: Answers, resamples: 
     right = held(answers)
     low, high = choice.wilson(sum(right), len(asked))
     row = {"metric": "constraint recall", "value": 100 * sum(right) / len(asked), "low": low, "high": high, "n": len(answers)}
-    row["signature"] = (
-        f"pivotlift|constraint recall|terms:{len(asked)}|case:no|interval:wilson|paired:items|bs:{resamples}|seed:{choice.SEED}|v1"
-    )
+    test = settings["resamples"], settings["significance"]
+    drawn = choice.draws(*test)
+    row["signature"] = f"pivotlift|constraint recall|terms:{len(asked)}|case:no|interval:wilson|paired:items|{drawn}|seed:{choice.SEED}|v1"
     pairs = list(paired(key, answers, inputs.baselines, inputs.benchmark["benchmark"]))
     for baseline, others in pairs:
-        delta, p_value = choice.compare([str(item) for item, _ in asked], held(others), right, resamples)
+        delta, p_value = choice.compare([str(item) for item, _ in asked], held(others), right, *test)
         yield row | {"baseline": baseline, "delta": delta, "p_value": p_value}
     if not pairs:
         yield row
