@@ -166,15 +166,17 @@ def main() -> None:
         report(sides, *min(trials, key=lambda way: trials[way]))
 
 
+def show(name: str, side: dict[str, Any]) -> None:
+    print(f"{name}: wall {side['wall']:.1f} s, CPU {side['cpu']:.1f} s, wall without start-up {side['answering']:.1f} s", flush=True)
+
+
 def report(sides: Comparison, batch_size: int, processes: int) -> None:
     """Run both sides, the harness as it is given, and print what they took and what differs."""
-    theirs, own = sides.harness("all", batch_size, processes), sides.ours()
+    theirs = sides.harness("all", batch_size, processes)
+    show(f"harness {theirs['version']}, batch {batch_size}, processes {processes}", theirs)
+    own = sides.ours()
+    show(f"ours, batch {sides.arguments.batch_size}, processes {len(sides.dealt(sides.cores))}", own)
     print(f"{len(own['found'])} items, {len(sides.arguments.languages)} languages, float32, {sides.cores} cores")
-    for name, side in (
-        (f"harness {theirs['version']}, batch {batch_size}, processes {processes}", theirs),
-        (f"ours, batch {sides.arguments.batch_size}, processes {len(sides.dealt(sides.cores))}", own),
-    ):
-        print(f"{name}: wall {side['wall']:.1f} s, CPU {side['cpu']:.1f} s, wall without start-up {side['answering']:.1f} s")
     ratios = [own[measure] / theirs[measure] for measure in ("wall", "cpu", "answering")]
     print("ours / harness: wall {:.2f}, CPU {:.2f}, wall without start-up {:.2f}".format(*ratios))
     if theirs["found"].keys() != own["found"].keys():
