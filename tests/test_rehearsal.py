@@ -75,7 +75,8 @@ def test_contaminated_rows_stop_the_run_before_training(run):
     clean = found.read_text(encoding="utf-8")
     passed.unlink()
     found.write_text(f"{clean}row,swh_Latn,udhr,eng_Latn,devtest,3\n", encoding="utf-8")
-    output = workspace.snakemake(run, f"results/models/{TUNED}/manifest.json", *CONFIG, check=False)
+    target = f"results/models/{TUNED}/manifest.json"
+    output = workspace.snakemake(run, target, "--forcerun", "trained_model", *CONFIG, check=False)
     assert "1 rows of the mixture hold benchmark text" in output and "udhr 1 (swh_Latn 1)" in output
     assert not passed.exists()
     found.write_text(clean, encoding="utf-8")
