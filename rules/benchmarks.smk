@@ -15,6 +15,8 @@ rule benchmark:
         "results/benchmarks/{benchmark}/{language}.json",
     log:
         "logs/benchmark/{benchmark}/{language}.log",
+    wildcard_constraints:
+        benchmark=only(BENCHMARKS),
     localrule: True
     conda:
         "../envs/main.yaml"

@@ -15,7 +15,7 @@ sys.path.insert(0, str(workflow.basedir))
 from workflow_scripts.benchmarks import sources
 from workflow_scripts.benchmarks.material import Material
 from workflow_scripts.cluster import description, jobs, needs, preflight
-from workflow_scripts.common import code, tables
+from workflow_scripts.common import code, harness, tables
 from workflow_scripts.common import config as settings
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.common.languages import by_alias, registry
@@ -27,6 +27,7 @@ try:
     needs.check(config, CLUSTER)
     LANGUAGES = registry()
     BENCHMARKS = {name: tables.row("benchmarks", name) for name in config["evaluate"]["benchmarks"]}
+    HARNESS = {name: tables.row(harness.TABLE, name) for name in config["evaluate"].get("harness", ())}
     CORPORA = {name: tables.row("corpora", name) for name in config["corpora"]}
     SETS = {name: tables.row("instruction_sets", name) for name in config["instructions"]["general"]["sets"]}
     PACKAGES = tables.read("packages")
@@ -205,6 +206,30 @@ def benchmark_options(wildcards):
     return shlex.join([*second, *(["--sha256", *own["sha256"]] if "sha256" in own else [])])
 
 
+def harness_shots(benchmark):
+    return config["evaluate"]["harness"][benchmark].get("shots", int(HARNESS[benchmark]["shots"]))
+
+
+def harness_source(benchmark):
+    """What the questions of a benchmark depend on, but for the table's row."""
+    own = config["evaluate"]["harness"][benchmark]
+    # Of the number of examples only whether there are any: the rows are the same for one and for ten.
+    return {key: own[key] for key in ("path", "revision") if key in own} | {"shots": min(1, harness_shots(benchmark))}
+
+
+def harness_files(wildcards):
+    """The files of a user's folder that hold this language's questions: the folder's own time stamp does not tell when they change."""
+    own = config["evaluate"]["harness"][wildcards.benchmark]
+    return harness.inputs(wildcards.benchmark, Path(own["path"]).expanduser(), wildcards.language) if "path" in own else []
+
+
+def harness_settings(benchmark):
+    """The settings that the harness's answers depend on."""
+    row, own = HARNESS[benchmark], config["evaluate"]["harness"][benchmark]
+    asked = {"folder": row["folder"], "cluster": row["cluster"], "metrics": row["metrics"].split(), "shots": harness_shots(benchmark)}
+    return asked | {"batch_size": config["evaluate"]["batch_size"]} | {key: own[key] for key in ("limit",) if key in own}
+
+
 def drawn(mixture):
     """The settings a draw depends on. Languages kept out are not read at all, so they are not among them."""
     entry = config["mixtures"][mixture]
@@ -320,7 +345,7 @@ def asked(benchmark):
 
 wildcard_constraints:
     language=only(config["languages"]),
-    benchmark=only(BENCHMARKS),
+    benchmark=only([*BENCHMARKS, *HARNESS]),
     comet=only(settings.comets(config)),
     corpus=only(CORPORA),
     mixture=only(config["mixtures"]),

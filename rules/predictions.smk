@@ -10,7 +10,7 @@ they take. A shard's outputs are updated in place: lines whose key still holds a
 to answer.
 """
 
-for benchmark, shard, shard_languages in SHARDS:
+for benchmark, shard, shard_languages in [entry for entry in SHARDS if entry[0] in BENCHMARKS]:
 
     rule:
         name:

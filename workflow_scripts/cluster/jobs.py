@@ -23,6 +23,7 @@ WILDCARDS = {
     "read_corpus": ("corpus",),
     "read_language": ("corpus", "language"),
     "benchmark": ("benchmark", "language"),
+    "harness_benchmark": ("benchmark", "language"),
     "corpus": ("language",),
     "translation": ("language",),
     "general": ("language",),
@@ -169,7 +170,7 @@ def _lay_over(base: Config, over: Mapping[str, Any]) -> None:
 def shards(config: Config, cluster: description.Cluster) -> list[tuple[str, str, list[str]]]:
     """How the languages of every benchmark are dealt out to jobs, by a hash of their code: (benchmark, shard, languages)."""
     hands: dict[tuple[str, str], list[str]] = {}
-    for benchmark in config["evaluate"]["benchmarks"]:
+    for benchmark in settings.benchmarks(config):
         count = needs.shards(config, cluster, benchmark)
         for language in config["languages"]:
             hands.setdefault((benchmark, f"{zlib.crc32(language.encode()) % count:03d}"), []).append(language)
@@ -208,9 +209,10 @@ def _manifest(model: str) -> str:
 
 
 def _of_language(config: Config, language: str, shard_of: Mapping[tuple[str, str], str]) -> Iterator[File]:
-    benchmarks = config["evaluate"]["benchmarks"]
+    benchmarks = settings.benchmarks(config)
     for benchmark in benchmarks:
-        yield File("benchmarks", f"results/benchmarks/{benchmark}/{language}.json", Job("benchmark", (benchmark, language)), language)
+        rule = "benchmark" if benchmark in config["evaluate"]["benchmarks"] else "harness_benchmark"
+        yield File("benchmarks", f"results/benchmarks/{benchmark}/{language}.json", Job(rule, (benchmark, language)), language)
     for corpus in config["corpora"]:
         if settings.by_language(config, corpus) and settings.source(config, corpus, language):
             job = Job("read_language", (corpus, language))

@@ -22,6 +22,9 @@ ACTIVATIONS_GB = 8  # of one GPU, kept free of weights and states
 ROW_TOKENS = 200  # mean length of a training row; shorter where max_length is
 TEXT_TOKENS = 60  # mean length of a sentence of a test set, source or reference
 READING_TOKENS = 400  # mean length of a reading question with its passage
+HARNESS_TOKENS = 80  # mean length of a question that the harness asks, with one of its choices
+HARNESS_CHOICES = 4  # each is read with the question
+HARNESS_ANSWER_TOKENS = 256  # the harness's limit, which a base model mostly runs into
 STEP_SECONDS = 0.02  # least time of one decoding step, whatever the model's size
 START_MINUTES = 10  # start, load, save
 SAFETY = 1.5  # a job asks for so many times its estimate
@@ -99,19 +102,32 @@ def training(config: Config, cluster: Cluster, model: str, attempt: int) -> Need
     )
 
 
+def _tokens(config: Config, benchmark: str) -> tuple[float, float]:
+    """Tokens read and written in one language of a benchmark."""
+    asked, row = config["evaluate"]["benchmarks"][benchmark], tables.row("benchmarks", benchmark)
+    items = min(int(row["test_items"] or 100), asked.get("limit", math.inf))
+    if row["shape"] != "flores":
+        protocols = asked.get("protocols", ["letters"])
+        read = READING_TOKENS * items * (len(protocols) + len(asked.get("shots", [0])) - 1)  # examples are read once for all
+        return read, items * asked["max_new_tokens"] / 2 if "chat" in protocols else 0
+    ways = len(asked["directions"])
+    read = sum(2 * TEXT_TOKENS * (shots + 1) for shots in asked["shots"]) * ways * items
+    return read, len(asked["shots"]) * ways * items * asked["max_new_tokens"] / 2
+
+
+def _harness_tokens(config: Config, benchmark: str) -> tuple[float, float]:
+    """The same for a benchmark that the harness asks."""
+    asked, row = config["evaluate"]["harness"][benchmark], tables.row("harness_tasks", benchmark)
+    items = min(int(row["items"]), asked.get("limit", math.inf))
+    writes = row["metrics"].startswith("exact_match")
+    read = items * (1 if writes else HARNESS_CHOICES) * HARNESS_TOKENS * (asked.get("shots", int(row["shots"])) + 1)
+    return read, items * HARNESS_ANSWER_TOKENS if writes else 0
+
+
 def answer_minutes(config: Config, cluster: Cluster, model: str, benchmark: str) -> float:
     """GPU minutes to answer one language of a benchmark."""
     gpu, size = cluster["gpu"], parameters(config, model)
-    asked, row = config["evaluate"]["benchmarks"][benchmark], tables.row("benchmarks", benchmark)
-    items = min(int(row["test_items"] or 100), asked.get("limit", math.inf))
-    if row["shape"] == "flores":
-        ways = len(asked["directions"])
-        read = sum(2 * TEXT_TOKENS * (shots + 1) for shots in asked["shots"]) * ways * items
-        written = len(asked["shots"]) * ways * items * asked["max_new_tokens"] / 2
-    else:
-        protocols = asked.get("protocols", ["letters"])
-        read = READING_TOKENS * items * (len(protocols) + len(asked.get("shots", [0])) - 1)  # examples are read once for all
-        written = items * asked["max_new_tokens"] / 2 if "chat" in protocols else 0
+    read, written = (_harness_tokens if benchmark in config["evaluate"].get("harness", ()) else _tokens)(config, benchmark)
     batch = config["evaluate"]["batch_size"]
     step = max(STEP_SECONDS, 2 * size / (gpu["bandwidth_gb_s"] * 1e9)) / batch
     return (read * 2 * size / (gpu["tflops"] * 1e12 * gpu["utilisation"]) + written * step) / 60
@@ -181,7 +197,7 @@ def check(config: Config, cluster: Cluster) -> None:
         if settings.kind(entry) == "trained":
             training(config, cluster, model, 1)
     for model in config["evaluate"]["models"]:
-        for benchmark in config["evaluate"]["benchmarks"]:
+        for benchmark in settings.benchmarks(config):
             answering(config, cluster, model, benchmark, 1, 1)
     for comet in settings.comets(config):
         for benchmark in settings.translated(config):

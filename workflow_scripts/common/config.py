@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import tables
+from . import harness, tables
 from .cli import UserError
 from .languages import registry
 
@@ -62,6 +62,7 @@ def _check_names(config: Config) -> None:
         "templates": config["instructions"]["translation"]["templates"],
         "instruction_sets": list(config["instructions"]["general"]["sets"]),
         "benchmarks": list(config["evaluate"]["benchmarks"]),
+        harness.TABLE: list(config["evaluate"].get("harness", ())),
         "packages": [name for model in config["models"].values() for name in model.get("package", ())],
     }
     asked = {name: own.get("template", config["evaluate"]["template"]) for name, own in config["evaluate"]["benchmarks"].items()}
@@ -132,6 +133,9 @@ def _check_names(config: Config) -> None:
                 raise UserError(f"config: evaluate.comet.{where}.path: {source['path']} is not a folder.")
         for code in entry.get("languages", ()):
             tables.row("languages", code)
+    for name, settings in config["evaluate"].get("harness", {}).items():
+        if "path" in settings and not Path(settings["path"]).expanduser().is_dir():
+            raise UserError(f"config: evaluate.harness.{name}.path: {settings['path']} is not a folder.")
 
 
 def _check_sources(config: Config) -> None:
@@ -251,13 +255,18 @@ def _check_models(config: Config) -> None:
             raise UserError(f"config: evaluate.models: there is no model {name}. Known: {', '.join(models)}.")
 
 
+def benchmarks(config: Config) -> list[str]:
+    """Every benchmark of a run: those asked here, then those that lm-evaluation-harness asks."""
+    return [*config["evaluate"]["benchmarks"], *config["evaluate"].get("harness", ())]
+
+
 def score_files(config: Config, results: str = "results") -> list[str]:
     """Every score of a run: a file for each evaluated model, benchmark and language, and one more for each COMET model."""
     evaluate = config["evaluate"]
     return [
         f"{results}/scores/{model}/{benchmark}/{language}.json"
         for model in evaluate["models"]
-        for benchmark in evaluate["benchmarks"]
+        for benchmark in benchmarks(config)
         for language in config["languages"]
     ] + [
         f"{results}/scores/{model}/{benchmark}/{comet}/{language}.json"

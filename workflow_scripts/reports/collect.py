@@ -70,7 +70,7 @@ def check_complete(scores: pd.DataFrame, facts: Iterable[ledger.Fact], settings:
     gaps = [f"{language}: nothing in the ledger of stage {stage}" for language, stage in wanted_facts if (language, stage) not in counted]
     evaluate = settings.get("evaluate") or {"models": [], "benchmarks": []}
     scored = set(zip(scores["language"], scores["model"], scores["benchmark"], strict=True))
-    for wanted in product(settings["languages"], evaluate["models"], evaluate["benchmarks"]):
+    for wanted in product(settings["languages"], evaluate["models"], [*evaluate["benchmarks"], *evaluate.get("harness", ())]):
         if wanted not in scored:
             gaps.append(f"{wanted[0]}: neither a score nor a reason in stage scores for model {wanted[1]} on {wanted[2]}")
     if gaps:

@@ -32,10 +32,10 @@ def name_of(code: str) -> str:
 
 
 def group_of(language: str, direction: str) -> str:
-    """Where a score stands among the directions of its language: "X → English", "English → X", or "reading"."""
+    """Where a score stands among the directions of its language: "X → English", "English → X", or "questions"."""
     source, _, target = direction.partition("-")
     if not target:
-        return "reading"
+        return "questions"
     pivot = name_of(target if source == language else source).split(" (")[0]  # "Chinese (Simplified)" is Chinese here
     return f"X → {pivot}" if source == language else f"{pivot} → X"
 

@@ -15,7 +15,8 @@ from . import choice
 
 AGAIN = "Delete the file and run the predictions again."
 
-Answers = dict[Any, Any]  # by item: the text; in multiple choice the number of the option, "" where none is named; or what COMET gives
+# By item: the text; in multiple choice the number of the option, "" where none is named; what COMET gives; of the harness the whole line.
+Answers = dict[Any, Any]
 Groups = dict[tuple[str, str], Answers | str]  # by direction and protocol: the answers, or the reason why there are none
 
 
@@ -80,8 +81,11 @@ def read(
     """Read one language; `UserError` where answers are not of this benchmark."""
     benchmark = files.read_json(folder / f"{language}.json")
     about = {name: benchmark[name] for name in ("benchmark", "version", "shape")}
-    groups = read_predictions(predictions)
-    others = {name: read_predictions(path) for name, path in baselines.items()}
+    whole = benchmark["shape"] == "harness"
+    groups = read_predictions(predictions, whole)
+    others = {name: read_predictions(path, whole) for name, path in baselines.items()}
+    if whole:
+        return Inputs(model, about, language, groups, others)
     if benchmark["shape"] == "flores":
         texts: dict[str, dict[Any, str]] = {}
         terms: dict[str, dict[Any, list[str]]] = {}
@@ -113,8 +117,8 @@ def read_contaminated(paths: Sequence[Path], benchmark: str, languages: Iterable
     return found
 
 
-def read_predictions(path: Path) -> Groups:
-    """Answers by direction and protocol. An item answered twice is a `UserError`, and so is a file without a line."""
+def read_predictions(path: Path, whole: bool = False) -> Groups:
+    """Answers (or `whole` lines) by direction and protocol. An item answered twice is a `UserError`, and so is a file without a line."""
     groups: Groups = {}
     for row in files.read_jsonl(path):
         key = (row["direction"], row["protocol"])
@@ -126,7 +130,7 @@ def read_predictions(path: Path) -> Groups:
             raise UserError(f"{path}: {' '.join(key)} has both a reason and answers. {AGAIN}")
         if row["item"] in answers:
             raise UserError(f"{path}: item {row['item']} of {' '.join(key)} is there twice. {AGAIN}")
-        answers[row["item"]] = row["answer"]
+        answers[row["item"]] = row if whole else row["answer"]
     if not groups:
         raise UserError(f"{path} has no line. {AGAIN}")
     return groups

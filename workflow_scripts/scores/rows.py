@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from . import choice, health, translation
+from . import choice, graded, health, translation
 from .inputs import Answers, Inputs, paired
 
 Row = dict[str, Any]
@@ -13,6 +13,8 @@ def rows(inputs: Inputs, settings: dict[str, Any]) -> list[Row]:
     """All rows, with the columns of schemas/scores.schema.json that are not empty."""
     names = {"model": inputs.model, "language": inputs.language}
     names |= {name: inputs.benchmark[name] for name in ("benchmark", "version")}
+    if inputs.benchmark["shape"] == "harness":
+        return [names | row for row in graded.rows(inputs, settings)]
     of_shape = of_translation if inputs.benchmark["shape"] == "flores" else of_choice
     clean = [row | {"metric": f"{row['metric']} clean"} for row in of_shape(inputs.clean(), settings) if row["metric"] not in health.HEALTH]
     return [names | row for row in (*of_shape(inputs, settings), *clean)]
