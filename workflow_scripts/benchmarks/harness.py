@@ -16,6 +16,7 @@ import fnmatch
 import hashlib
 import importlib.util
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,25 @@ Doc = dict[str, Any]
 LABELS = ("entailment", "neutral", "contradiction")
 
 
-def task_configs(row: dict[str, str], code: str) -> dict[str, dict[str, Any]]:
-    """The harness's own settings of each task, by name; no task's data is touched."""
+@cache
+def tasks_of(folder: str) -> dict[str, dict[str, Any]]:
+    """The harness's own settings of each task in one of its folders, by name; no task's data is touched."""
     if importlib.util.find_spec("lm_eval") is None:
         raise UserError("lm-evaluation-harness (lm_eval) is not installed. Run `make setup`, or take evaluate.harness out of the config.")
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    folder = Path(str(lm_eval.__file__)).parent / "tasks" / row["folder"]
-    manager = TaskManager(include_path=[str(folder)], include_defaults=False)
+    manager = TaskManager(include_path=[str(Path(str(lm_eval.__file__)).parent / "tasks" / folder)], include_defaults=False)
+    return {name: manager.task_index[name].cfg or {} for name in manager.all_subtasks}
+
+
+def task_configs(row: dict[str, str], code: str) -> dict[str, dict[str, Any]]:
+    """The settings of the tasks of one language: one, or all parts of a benchmark."""
     wanted = row["task"].replace("{code}", code)
-    found = {name: manager.task_index[name].cfg for name in manager.all_subtasks if fnmatch.fnmatchcase(name, wanted)}
+    found = {name: config for name, config in tasks_of(row["folder"]).items() if fnmatch.fnmatchcase(name, wanted)}
     if not found:
         raise UserError(f"resources/harness_tasks.tsv: {row['benchmark']}: this version of lm-evaluation-harness has no task {wanted}.")
-    return {name: config for name, config in found.items() if config}
+    return found
 
 
 def splits(config: dict[str, Any], shots: int) -> list[str]:
