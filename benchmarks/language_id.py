@@ -1,7 +1,7 @@
 """How well offline language identifiers know the languages of FLORES-200: per-language recall, and the table the scores use.
 
     python benchmarks/language_id.py --flores flores200_dataset.tar.gz
-    python benchmarks/language_id.py --flores flores200_dataset.tar.gz --write resources/language_id.tsv
+    python benchmarks/language_id.py --flores flores200_dataset.tar.gz --lines 200 --write resources/language_id.tsv
     pip install heliport && python benchmarks/language_id.py --flores ... --also heliport
 
 Each identifier reads every line of devtest twice: the sentence, and its opening (six words; 20 characters where there are not eight), since
