@@ -27,7 +27,7 @@ rule mixture:
     conda:
         "../envs/main.yaml"
     resources:
-        mem_mb=from_input,
+        mem_mb=lambda wildcards, input, attempt: round(attempt * (2000 + input.size_mb)),
     params:
         settings=lambda wildcards: as_json(drawn(wildcards.mixture)),
     shell:
