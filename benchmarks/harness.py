@@ -57,6 +57,7 @@ def ours(work: Path, prepared: dict[str, Any], shots: int, args: argparse.Namesp
 
 def directly(work: Path, prepared: dict[str, Any], shots: int, args: argparse.Namespace) -> tuple[dict[str, float], float]:
     """What the harness's command line prints for the same task and rows."""
+    row = tables.row(harness.TABLE, prepared["benchmark"])
     (task,) = {item["task"] for item in prepared["items"]}
     data = {split: str(work / f"{split}.jsonl") for split in {item["split"] for item in prepared["items"]}}
     for split, path in data.items():
@@ -64,7 +65,9 @@ def directly(work: Path, prepared: dict[str, Any], shots: int, args: argparse.Na
     (package,) = util.find_spec("lm_eval").submodule_search_locations  # type: ignore[union-attr,misc]
     (original,) = (path for path in Path(package, "tasks").rglob("*.yaml") if f"task: {task}\n" in path.read_text(encoding="utf-8"))
     over: dict[str, Any] = {"include": str(original), "task": "direct", "dataset_path": "json", "dataset_name": None}
-    over |= {"training_split": None} if "train" not in data else {}
+    config = benchmark_files.task_configs(row, harness.codes(row)[prepared["language"]])[task]
+    names = ("training_split", "validation_split", "test_split", "fewshot_split")
+    over |= {name: None for name in names if config.get(name) and config[name] not in data}
     over |= {"dataset_kwargs": {"data_files": data, "cache_dir": str(work / "cache")}}
     (work / "tasks").mkdir()
     (work / "tasks/direct.yaml").write_text(yaml.safe_dump(over), encoding="utf-8")
