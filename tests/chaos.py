@@ -200,7 +200,8 @@ def main(argv: list[str] | None = None) -> None:
     with slurm_cluster.Cluster.start(place / "slurm", nodes=3, gpus=2, cpus=4, memory_mb=12000) as cluster:
         chaos = Chaos(disturbed, cluster)
         disturb(chaos, faults)
-        states = cluster.run("sacct", "-D", "-X", "-n", "-P", "-o", "state").split()
+        lines = cluster.run("sacct", "-D", "-X", "-n", "-P", "-o", "state").splitlines()
+        states = [line.split()[0] for line in lines]  # "CANCELLED by 0"
     print("\n| fault | what it hit | after |\n| --- | --- | --- |")
     for fault in faults:
         print(f"| {fault.name} | {fault.hit or 'nothing: there was no such moment'} | {f'{fault.at:.0f} s' if fault.hit else ''} |")
