@@ -160,10 +160,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         sides = Comparison(arguments, Path(folder))
         ways = [(size, processes) for size in arguments.batch_sizes for processes in arguments.processes]
-        trials = {way: sides.harness("trial", *way)["answering"] for way in ways} if len(ways) > 1 else {ways[0]: 0.0}
+        trials = {way: sides.harness("trial", *way)["answering"] for way in ways} if len(ways) > 1 else {}
         for (size, processes), seconds in trials.items():
-            print(f"harness, trial, batch {size}, processes {processes}: {seconds:.1f} s without start-up", flush=True)
-        report(sides, *min(trials, key=lambda way: trials[way]))
+            print(f"harness, trial, batch {size}, processes {processes}: {seconds:.1f} s without start-up")
+        report(sides, *min(ways, key=lambda way: trials.get(way, 0)))
 
 
 def show(name: str, side: dict[str, Any]) -> None:
