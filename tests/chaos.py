@@ -127,7 +127,7 @@ def time_limit(chaos: Chaos) -> str:
 
 def preempt(chaos: Chaos) -> str:
     if number := chaos.running("rule_predict")[0]:
-        job = ["sbatch", "--parsable", "--partition=main", "--nodes=3", "--exclusive", "--time=1", "--wrap=sleep 10"]
+        job = ["sbatch", "--parsable", "--partition=main", "--nodes=3", "--exclusive", "--time=1", "--output=/dev/null", "--wrap=sleep 10"]
         return f"job {number} by job {chaos.cluster.run(*job).strip()}"
     return ""
 
