@@ -188,6 +188,7 @@ def expected(config: Config, cluster: description.Cluster) -> Iterator[File]:
         drawn, title = f"results/mixtures/{mixture}.parquet", f"mixture {mixture}"
         yield File("mixtures", drawn, Job("mixture", (mixture,)), title=title)
         audited = f"results/mixtures/{mixture}.audit.csv"
+        yield File("mixtures", f"results/mixtures/{mixture}.card.md", Job("card", (mixture,)), title=title, after=drawn)
         yield File("mixtures", audited, Job("audit", (mixture,)), title=title, after=drawn)
         if any(entry.get("mixture") == mixture for entry in config["models"].values()):
             yield File("mixtures", f"results/mixtures/{mixture}.passed", Job("gate", (mixture,)), title=title, after=audited)
