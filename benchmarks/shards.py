@@ -22,7 +22,8 @@ from tests import slurm_cluster, tiny_model, workspace
 from workflow_scripts.common import files, languages
 
 PIVOTS = ["eng_Latn", "zho_Hans"]
-ITEMS = {"dev": 3, "devtest": 4}
+ITEMS = {"dev": 997, "devtest": 1012}
+ASKED = {"directions": ["X-eng", "eng-X"], "shots": [0], "max_new_tokens": 16, "limit": 4}
 SMALL = {"gpus_per_node": 2, "cpus_per_gpu": 1, "max_nodes": 1}
 
 
@@ -33,7 +34,7 @@ def made_up(folder: Path, codes: list[str]) -> Path:
         for split, items in ITEMS.items():
             path = folder / split / f"{code}.{split}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            words = (["".join(draw.choices("abdeiklmnorstu", k=draw.randint(2, 8))) for _ in range(15)] for _ in range(items))
+            words = (["".join(draw.choices("abdeiklmnorstu", k=draw.randint(2, 8))) for _ in range(8)] for _ in range(items))
             path.write_text("".join(" ".join(line) + "\n" for line in words), encoding="utf-8")
     return folder
 
@@ -41,11 +42,11 @@ def made_up(folder: Path, codes: list[str]) -> Path:
 def clone(folder: Path, codes: list[str], model: Path, flores: Path, shards: int | None) -> Path:
     """A clone that evaluates one tiny model on one benchmark. Without `shards`, the workflow says how many jobs there are."""
     workspace.copy(folder)
-    evaluate = {"models": ["tiny"], "benchmarks": {"flores200": {"path": str(flores), "max_new_tokens": 16}}}
+    evaluate = {"models": ["tiny"], "benchmarks": {"flores200": {"path": str(flores)} | ASKED}}
     config = {"models": {"tiny": {"path": str(model), "licence": "none", "parameters": 300_000_000}}, "evaluate": evaluate}
     recipe = yaml.safe_load((folder / "recipes/laptop.yaml").read_text(encoding="utf-8"))
     recipe["evaluate"] |= evaluate | ({"shards": shards} if shards else {})
-    recipe["models"] |= config["models"]
+    recipe["models"], recipe["decontamination"]["against"] = config["models"], ["flores200"]
     recipe["languages"], recipe["mixtures"] = codes, {name: entry | {"kept_out": []} for name, entry in recipe["mixtures"].items()}
     (folder / "recipes/laptop.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     path = folder / "profiles/slurm/cluster.yaml"
@@ -72,7 +73,7 @@ def measure(folder: Path, codes: list[str], cluster: slurm_cluster.Cluster) -> d
     jobs = [row for row in table(folder / "results/reports/slurm_jobs.csv") if row["rule"].startswith("predict")]
     answered = [row for row in table(folder / "results/reports/cost.csv") if row["rule"].startswith("predict")]
     held = sum(float(row["elapsed_seconds"]) * int(row["gpus"]) for row in jobs)
-    busy = sum(float(row["busy_seconds"]) for row in answered)
+    busy = sum(float(row["busy_seconds"] or 0) for row in answered)  # a shard without a question loads nothing
     loads = sum("load " in path.read_text(encoding="utf-8") for path in (folder / "logs/predict").rglob("*.log"))
     return {"jobs submitted": len(jobs), "model loads": loads, "GPU seconds held": held, "answering": busy, "idle share": 1 - busy / held}
 
