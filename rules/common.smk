@@ -118,8 +118,15 @@ def training_extra(wildcards, attempt):
     return f"{warning} --ntasks-per-node=1 --gpus-per-node={need.gpus // need.nodes}" if need.nodes > 1 else warning
 
 
+def answering_cpus(benchmark):
+    """Without a cluster's GPUs: the shards of a benchmark share the cores of this machine."""
+    return lambda: max(1, (workflow.cores or 1) // needs.shards(config, CLUSTER, benchmark)) if workflow.local_exec else 1
+
+
 def answering_need(benchmark, languages):
-    return lambda wildcards, attempt: needs.answering(config, CLUSTER, wildcards.model, benchmark, len(languages), attempt)
+    return lambda wildcards, attempt, threads: needs.answering(
+        config, CLUSTER, wildcards.model, benchmark, len(languages), attempt, threads
+    )
 
 
 def given_need(wildcards, attempt):

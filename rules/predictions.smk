@@ -32,6 +32,7 @@ for benchmark, shard, shard_languages in [entry for entry in SHARDS if entry[0] 
             f"results/cost/predict/{{model}}/{benchmark}/{shard}.tsv"
         conda:
             "../envs/main.yaml"
+        threads: answering_cpus(benchmark)
         resources:
             **CLUSTER["gpu_jobs"],
             gpu=1,
@@ -53,4 +54,4 @@ for benchmark, shard, shard_languages in [entry for entry in SHARDS if entry[0] 
             "python -m workflow_scripts.predictions.answer --model {wildcards.model} --model-folder {input.model} "
             "--manifest {input.manifest} --benchmark {params.benchmark} --languages {params.languages} "
             "--benchmark-folder {params.benchmark_folder} --settings {params.settings:q} --work {params.folder}/{params.work} "
-            "--output-folder {params.folder} > {log} 2>&1"
+            "--output-folder {params.folder} --cpus {threads} --memory-mb {resources.mem_mb} > {log} 2>&1"
