@@ -37,7 +37,7 @@ for benchmark, shard, shard_languages in [entry for entry in SHARDS if entry[0] 
             **CLUSTER["gpu_jobs"],
             gpu=1,
             cpus_per_task=CLUSTER["cpus_per_gpu"],
-            mem_mb=part(answering_need(benchmark, shard_languages), "mem_mb"),
+            mem_mb=answering_memory(benchmark, shard_languages),
             runtime=part(answering_need(benchmark, shard_languages), "minutes"),
             expected_minutes=part(answering_need(benchmark, shard_languages), "expected"),
             disk_mb=part(answering_need(benchmark, shard_languages), "disk_mb"),

@@ -145,8 +145,8 @@ def shards(config: Config, cluster: Cluster, benchmark: str) -> int:
     return 2 ** math.ceil(math.log2(wanted))
 
 
-def answering(config: Config, cluster: Cluster, model: str, benchmark: str, languages: int, attempt: int, processes: int = 1) -> Need:
-    """One shard: a model on one GPU, or in so many processes on a CPU, and the languages it answers in. Raises `UserError` for a model that one GPU cannot hold."""
+def answering(config: Config, cluster: Cluster, model: str, benchmark: str, languages: int, attempt: int) -> Need:
+    """One shard: a model on one GPU and the languages it answers in. Raises `UserError` for a model that one GPU cannot hold."""
     size = parameters(config, model)
     if 2.4 * size / 1e9 > cluster["gpu"]["memory_gb"]:
         raise UserError(
@@ -156,7 +156,7 @@ def answering(config: Config, cluster: Cluster, model: str, benchmark: str, lang
     minutes = START_MINUTES + languages * answer_minutes(config, cluster, model, benchmark)
     return Need(
         minutes=min(cluster["max_minutes"], grown(30 + SAFETY * minutes, attempt)),
-        mem_mb=grown(processes * (size * 4 / 1e6 + 2000), attempt),
+        mem_mb=grown(size * 4 / 1e6 + 2000, attempt),
         gpus=1,
         disk_mb=20 * languages,
         expected=minutes,
