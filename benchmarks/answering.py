@@ -1,13 +1,14 @@
 """Translation against lm-evaluation-harness and a plain loop over `generate`: how much time each takes, and how many answers differ.
 
     python benchmarks/answering.py --flores ARCHIVE --model FOLDER [--languages deu_Latn zho_Hans] [--lines 8] [--max-new-tokens 48]
-        [--batch-sizes 8 32] [--processes 1 2] [--harness PYTHON]
+        [--batch-sizes 8 32] [--processes 1 2] [--batch-size 32] [--harness PYTHON]
 
 The first lines of FLORES-200's devtest, both directions with English, 0-shot, greedy, float32, on all CPUs this process may use; no text is
 printed. All sides get the same prompts and stop at a line break. The harness (lm_eval 0.4.13) runs a generate_until task on local data,
 without bootstrap; the plain loop sorts by length and pads. Both are run with every batch size and number of processes that is given
 (processes share the CPUs), and their best is compared. This project runs `predictions.answer` with all CPUs, before and after them, and
-once with memory for one process only, which then has a thread on each CPU. It allows fewer new tokens for a short source: see the count.
+if one process is tried, also with memory for one only, which then has a thread on each CPU. It allows fewer new tokens for a short source:
+see the count.
 
 Every run is a program of its own; seconds include its start. An answer that we cut at its limit differs where the other does not begin so.
 """
@@ -142,7 +143,7 @@ class Own:
                       "--sha256", files.sha256_file(arguments.flores), "--output-folder", str(folder / "flores200")])  # fmt: skip
         files.write_json(folder / "manifest.json", {"fingerprint": str(arguments.model)})
         self.settings = {"template": "en-labelled", "pivots": ["eng_Latn"], "directions": ["X-eng", "eng-X"], "shots": [0], "stop": "\n"}
-        self.settings |= {"limit": arguments.lines, "max_new_tokens": arguments.max_new_tokens, "batch_size": 32}
+        self.settings |= {"limit": arguments.lines, "max_new_tokens": arguments.max_new_tokens, "batch_size": arguments.batch_size}
         tokenizer = engine.load_tokenizer(arguments.model)
         self.prompts, self.shorter = [], 0
         for language in arguments.languages:
@@ -181,7 +182,8 @@ def main() -> None:
     parser.add_argument("--languages", nargs="+", default=["deu_Latn", "zho_Hans"])
     parser.add_argument("--lines", type=int, default=8)
     parser.add_argument("--max-new-tokens", type=int, default=48)
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[8, 32], help="tried with the others; ours is 32")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[8, 32], help="tried with the others")
+    parser.add_argument("--batch-size", type=int, default=32, help="ours, in each process")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, CPUS], help="tried with the others")
     arguments = parser.parse_args()
     arguments.model, arguments.harness = arguments.model.resolve(), arguments.harness.absolute()
@@ -199,7 +201,8 @@ def main() -> None:
                 for way, python in (("harness", arguments.harness), ("plain", Path(sys.executable))):
                     found[way].append(theirs(way, python, settings, processes, folder))
                     show(found[way][-1], first, finish)
-        show(own.run(f"ours, 1 x {CPUS} threads", "--memory-mb", "1")[0], first, finish)
+        if 1 in arguments.processes:
+            show(own.run(f"ours, 1 x {CPUS} threads", "--memory-mb", "1")[0], first, finish)
         last, _ = own.run(f"ours again, {CPUS} x 1 threads")
         show(last, first, finish)
         for way, results in found.items():

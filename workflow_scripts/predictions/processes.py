@@ -42,17 +42,18 @@ def spread(make: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], proce
         yield from make(*arguments)
         return
     context = multiprocessing.get_context("spawn")  # copies of a process with threads can hang
-    running: dict[Any, Any] = {}
+    running: dict[Connection, Any] = {}
     try:
         for _ in range(processes):
-            reader, writer = context.Pipe(duplex=False)
-            running[reader] = context.Process(target=_send, args=(writer, make, arguments), daemon=True)
-            running[reader].start()
+            end, writer = context.Pipe(duplex=False)
+            running[end] = context.Process(target=_send, args=(writer, make, arguments), daemon=True)
+            running[end].start()
             writer.close()  # only the process holds it now, so that its end is seen here
         while running:
             for reader in wait(list(running)):
+                assert isinstance(reader, Connection)
                 try:
-                    found, error = reader.recv()  # type: ignore[union-attr]
+                    found, error = reader.recv()
                 except EOFError:
                     process = running.pop(reader)
                     process.join()
