@@ -13,7 +13,7 @@ from typing import Any
 
 from ..common.cli import UserError
 
-PROCESS_MB = 2000  # what a process holds beside its weights: libraries, activations, keys and values
+PROCESS_MB = 1500  # what a process holds beside its weights: libraries, activations, keys and values; a job asks for 2000
 FLOAT32 = 4
 
 
