@@ -1,0 +1,196 @@
+"""Terms: short pieces of a pair that translate each other and stand literally in both sides, found by word alignment.
+
+    python -m workflow_scripts.instructions.terms --pairs deu_Latn.parquet --language deu_Latn --output deu_Latn.parquet --ledger deu_Latn.ledger.csv
+
+fast_align's model (Dyer et al. 2013, NAACL; sil-thot's implementation) is trained on the language's own pairs, once for each pivot, both
+ways, and symmetrised by grow-diag (Koehn et al. 2003). A term is a phrase pair that is consistent with that alignment (the same paper), of
+words that are not common ones, and that goes together in the whole bitext: see `LEAST_DICE`. Writing without spaces is aligned letter by
+letter, so there a term may begin or end inside a word.
+
+Output: Parquet, `id` of the pair and `terms`, 1 to 3 of `source` and `target` that do not overlap; pairs without a term are absent.
+"""
+
+import argparse
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from ..common import cli, files, ledger
+
+SUBJECT = "terms"
+SCHEMA = pl.Schema({"id": pl.String, "terms": pl.List(pl.Struct({"source": pl.String, "target": pl.String}))})
+PAIRS = 200_000  # of each pivot that are aligned at most, those with the smallest ids: time and memory end there
+ROUNDS = 5  # of expectation maximisation, fast_align's own default
+MOST_TERMS = 3
+LEAST_SEEN = 2  # pairs that hold the term on both sides, aligned
+LEAST_DICE = 0.4  # 2 x aligned / (pairs with the source + pairs with the target)
+COMMON, COMMON_LETTER = 0.02, 0.1  # a word, a letter of writing without spaces, in more of the texts than this is a function word
+COMMON_COUNT = 10  # but not in fewer texts than this
+
+# Written without spaces: each letter with its marks is a token. Tibetan parts its syllables, which are tokens like words.
+UNSPACED = r"\p{sc=Hani}\p{sc=Hira}\p{sc=Kana}\p{sc=Thai}\p{sc=Laoo}\p{sc=Khmr}\p{sc=Mymr}"
+LETTER = rf"[[{UNSPACED}]&&\p{{L}}]\p{{M}}*"
+TOKEN = rf"{LETTER}|[[\p{{L}}\p{{N}}]--[{UNSPACED}]][[\p{{L}}\p{{M}}\p{{N}}\x{{200c}}\x{{200d}}]--[{UNSPACED}]]*"
+GLUE = ("", " ", "་", "-", "'", "’")  # what may stand between the tokens of a term
+MOST_WORDS, MOST_LETTERS = 2, 4
+
+
+class Side(NamedTuple):
+    """The texts of one side of a bitext, and of each the tokens, folded to lower case, with where they stand."""
+
+    texts: list[str]
+    tokens: list[list[str]]
+    places: list[list[tuple[int, int]]]
+    letters: set[str]  # tokens that are single letters of writing without spaces
+    common: set[str]
+
+
+class Span(NamedTuple):
+    """Tokens `first` to `last` of a text, and the text from the one's begin to the other's end."""
+
+    first: int
+    last: int
+    text: str
+
+
+def side(texts: pl.Series) -> Side:
+    """Split every text into tokens."""
+    found = texts.str.extract_all(TOKEN)
+    folded = found.list.eval(pl.element().str.to_lowercase())
+    seen = folded.list.unique().explode().drop_nulls().value_counts(name="texts")
+    letter = pl.col(seen.columns[0]).str.contains(rf"^(?:{LETTER})$")
+    limit = len(texts) * pl.when(letter).then(COMMON_LETTER).otherwise(COMMON)
+    common = seen.filter(pl.col("texts") > pl.max_horizontal(limit, pl.lit(COMMON_COUNT)))
+    places = []
+    for text, tokens in zip(texts, found.to_list(), strict=True):
+        own, end = [], 0
+        for token in tokens:
+            start = text.index(token, end)
+            end = start + len(token)
+            own.append((start, end))
+        places.append(own)
+    return Side(texts.to_list(), folded.to_list(), places, set(seen.filter(letter)[seen.columns[0]]), set(common[seen.columns[0]]))
+
+
+def spans(one: Side, row: int) -> Iterator[Span]:
+    """Every piece of a text that may be a term: up to `MOST_WORDS` words or 2 to `MOST_LETTERS` letters, none at its ends a common one."""
+    text, tokens, places = one.texts[row], one.tokens[row], one.places[row]
+    for first, token in enumerate(tokens):
+        unspaced = token in one.letters
+        for last in range(first, min(first + (MOST_LETTERS if unspaced else MOST_WORDS), len(tokens))):
+            if (tokens[last] in one.letters) != unspaced or (last > first and text[places[last - 1][1] : places[last][0]] not in GLUE):
+                break
+            if token in one.common or tokens[last] in one.common:
+                continue
+            piece = text[places[first][0] : places[last][1]]
+            # One letter is no word, a number is no term, and a word of two letters is rarely one.
+            if len(piece) >= (2 if unspaced or not piece.isascii() else 3) and not any(map(str.isdecimal, piece)):
+                yield Span(first, last, piece)
+
+
+def align(sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]]) -> Iterator[list[tuple[int, int]]]:
+    """Of each pair of texts the positions of tokens that translate each other."""
+    # Counts of several threads are added in another order each time, and the alignment with them. Read when the library is loaded.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    from thot import alignment
+
+    models = []
+    for one, other in ((sources, targets), (targets, sources)):
+        model = alignment.FastAlignModel()
+        for pair in zip(one, other, strict=True):
+            model.add_sentence_pair(*pair)
+        model.start_training()
+        for _ in range(ROUNDS):
+            model.train()
+        model.end_training()
+        models.append(model)
+    both = alignment.SymmetrizedAligner(*models)
+    both.heuristic = alignment.SymmetrizationHeuristic.GROW_DIAG
+    for pair in zip(sources, targets, strict=True):
+        yield list(zip(*(axis.tolist() for axis in both.get_best_alignment(*pair)[1].to_numpy().nonzero()), strict=True))
+
+
+def phrases(source: Side, target: Side, row: int, links: Sequence[tuple[int, int]]) -> Iterator[tuple[Span, Span]]:
+    """Pairs of spans that are consistent with an alignment: linked to one another, at their ends too, and to nothing else."""
+    there: dict[int, list[int]] = {}
+    back: dict[int, list[int]] = {}
+    for i, j in links:
+        there.setdefault(i, []).append(j)
+        back.setdefault(j, []).append(i)
+    of_target = {(span.first, span.last): span for span in spans(target, row)}
+    for span in spans(source, row):
+        if span.first not in there or span.last not in there:
+            continue
+        reached = [j for i in range(span.first, span.last + 1) for j in there.get(i, ())]
+        other = of_target.get((min(reached), max(reached)))
+        if other and all(span.first <= i <= span.last for j in range(other.first, other.last + 1) for i in back.get(j, ())):
+            yield span, other
+
+
+def find(pairs: pl.DataFrame) -> pl.DataFrame:
+    """The terms of the pairs of one pivot, as a table of `SCHEMA` in the order of the ids. Pairs in another order give the same."""
+    pairs = pairs.sort("id")
+    source, target = side(pairs["source"]), side(pairs["target"])
+    found = [list(phrases(source, target, row, links)) for row, links in enumerate(align(source.tokens, target.tokens))]
+    aligned = Counter(key for own in found for key in {(one.text.lower(), other.text.lower()) for one, other in own})
+    held = [_texts_with(one, {key[place] for key in aligned}) for place, one in enumerate((source, target))]
+    good = {
+        key for key, count in aligned.items() if count >= LEAST_SEEN and 2 * count >= LEAST_DICE * (held[0][key[0]] + held[1][key[1]])
+    }
+    rows = []
+    for identity, own in zip(pairs["id"], found, strict=True):
+        if terms := _chosen(identity, [pair for pair in own if (pair[0].text.lower(), pair[1].text.lower()) in good]):
+            rows.append({"id": identity, "terms": terms})
+    return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def _texts_with(one: Side, wanted: set[str]) -> Counter[str]:
+    """How many texts hold each of the spans, whatever they are aligned to."""
+    return Counter(key for row in range(len(one.texts)) for key in wanted.intersection(span.text.lower() for span in spans(one, row)))
+
+
+def _chosen(identity: str, own: list[tuple[Span, Span]]) -> list[dict[str, str]]:
+    """Up to `MOST_TERMS` that share no token and no text, in an order by hash."""
+    taken: tuple[set[int | str], ...] = (set(), set())
+    terms: list[dict[str, str]] = []
+    for pair in sorted(own, key=lambda pair: files.sha256_text(f"{identity} {pair[0].first} {pair[0].last} {pair[1].text}")):
+        parts = [{*range(span.first, span.last + 1), span.text.lower()} for span in pair]
+        if len(terms) < MOST_TERMS and all(part.isdisjoint(used) for part, used in zip(parts, taken, strict=True)):
+            terms.append({"source": pair[0].text, "target": pair[1].text})
+            for part, used in zip(parts, taken, strict=True):
+                used |= part
+    return terms
+
+
+def make(pairs: Path) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The terms of all pairs of a file, and how many pairs were read, aligned and have some."""
+    columns = ["id", "source_language", "source", "target"]
+    table = pl.scan_parquet(pairs).select(columns)
+    counts = dict(table.group_by("source_language").len().sort("source_language").collect().iter_rows())
+    few = [table.filter(pl.col("source_language") == pivot).sort("id").head(PAIRS).collect() for pivot in counts]
+    found = pl.concat([SCHEMA.to_frame(), *map(find, few)])
+    aligned = sum(own.height for own in few)
+    rest = {"pairs_not_aligned": sum(counts.values()) - aligned, "pairs_without_term": aligned - found.height}
+    return found, {"pairs_read": sum(counts.values()), **rest, "pairs_with_term": found.height}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=Path, required=True)
+    parser.add_argument("--language", required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--ledger", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    table, counts = make(arguments.pairs)
+    with files.whole_file(arguments.output) as part:
+        table.write_parquet(part)
+    ledger.write(arguments.ledger, [ledger.Fact("instructions", arguments.language, SUBJECT, *fact) for fact in counts.items()])
+    print(f"{arguments.language}: {table.height} pairs with terms")
+
+
+if __name__ == "__main__":
+    cli.run(main)
