@@ -253,6 +253,11 @@ def names_of(languages):
     return {code: [LANGUAGES[code].name, LANGUAGES[code].autonym] for code in dict.fromkeys([*languages, *config["pivots"]])}
 
 
+def wordings(kind):
+    """The rows of templates.tsv that a kind beside translation is worded with."""
+    return [tables.row("templates", name) for name in settings.instructions(config, kind)["templates"]]
+
+
 def languages_of(paths):
     return [os.path.basename(path).split(".")[0] for path in paths]
 

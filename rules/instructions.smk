@@ -3,6 +3,8 @@
 In:   pairs of one language; instruction lists in packages (resources/instruction_sets.tsv)
 Out:  results/instructions/<kind>/<language>.parquet     rows with `messages`, provenance and licence
       results/instructions/<kind>/<language>.ledger.csv  how many, and what was left out
+      results/instructions/terms/<language>.parquet      words and phrases of a pair that translate each other
+Kinds constrained and interactive, and the terms they need, are made only where a mixture draws them.
 Try:  snakemake results/instructions/translation/swh_Latn.parquet
 """
 
@@ -29,6 +31,82 @@ rule translation:
         names=lambda wildcards: as_json(names_of([wildcards.language])),
     shell:
         "python -m workflow_scripts.instructions.translation --pairs {input.pairs} --language {wildcards.language} "
+        "--settings {params.settings:q} --output {output.instructions} --ledger {output.ledger} > {log} 2>&1"
+
+
+rule terms:
+    input:
+        pairs="results/corpora/{language}.parquet",
+        code=code.sources("instructions.terms"),
+    output:
+        terms="results/instructions/terms/{language}.parquet",
+        ledger="results/instructions/terms/{language}.ledger.csv",
+    log:
+        "logs/terms/{language}.log",
+    benchmark:
+        "results/cost/terms/{language}.tsv"
+    group:
+        "language"
+    conda:
+        "../envs/main.yaml"
+    resources:
+        mem_mb=from_input,
+    shell:
+        "python -m workflow_scripts.instructions.terms --pairs {input.pairs} --language {wildcards.language} "
+        "--output {output.terms} --ledger {output.ledger} > {log} 2>&1"
+
+
+rule constrained:
+    input:
+        pairs="results/corpora/{language}.parquet",
+        terms="results/instructions/terms/{language}.parquet",
+        code=code.sources("instructions.constrained"),
+    output:
+        instructions="results/instructions/constrained/{language}.parquet",
+        ledger="results/instructions/constrained/{language}.ledger.csv",
+    log:
+        "logs/constrained/{language}.log",
+    benchmark:
+        "results/cost/constrained/{language}.tsv"
+    group:
+        "language"
+    conda:
+        "../envs/main.yaml"
+    resources:
+        mem_mb=from_input,
+    params:
+        settings=constant(as_json(settings.instructions(config, "constrained"))),
+        wordings=constant(as_json(wordings("constrained"))),
+        names=lambda wildcards: as_json(names_of([wildcards.language])),
+    shell:
+        "python -m workflow_scripts.instructions.constrained --pairs {input.pairs} --terms {input.terms} --language {wildcards.language} "
+        "--settings {params.settings:q} --output {output.instructions} --ledger {output.ledger} > {log} 2>&1"
+
+
+rule interactive:
+    input:
+        pairs="results/corpora/{language}.parquet",
+        terms="results/instructions/terms/{language}.parquet",
+        code=code.sources("instructions.interactive"),
+    output:
+        instructions="results/instructions/interactive/{language}.parquet",
+        ledger="results/instructions/interactive/{language}.ledger.csv",
+    log:
+        "logs/interactive/{language}.log",
+    benchmark:
+        "results/cost/interactive/{language}.tsv"
+    group:
+        "language"
+    conda:
+        "../envs/main.yaml"
+    resources:
+        mem_mb=from_input,
+    params:
+        settings=constant(as_json(settings.instructions(config, "interactive"))),
+        wordings=constant(as_json([wordings("interactive"), tables.read("follow_ups")])),
+        names=lambda wildcards: as_json(names_of([wildcards.language])),
+    shell:
+        "python -m workflow_scripts.instructions.interactive --pairs {input.pairs} --terms {input.terms} --language {wildcards.language} "
         "--settings {params.settings:q} --output {output.instructions} --ledger {output.ledger} > {log} 2>&1"
 
 

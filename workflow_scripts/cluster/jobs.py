@@ -221,8 +221,8 @@ def _of_language(config: Config, language: str, shard_of: Mapping[tuple[str, str
     pairs = f"results/corpora/{language}.parquet"
     for path in (pairs, f"results/corpora/{language}.ledger.csv"):
         yield File("corpora", path, Job("corpus", (language,)), language)
-    for kind in ("translation", *(["general"] if language in settings.general_languages(config) else [])):
-        after = pairs if kind == "translation" else ""
+    for kind in (*settings.cross_lingual(config), *(["general"] if language in settings.general_languages(config) else [])):
+        after = "" if kind == "general" else f"results/instructions/terms/{language}.parquet" if kind in settings.KINDS else pairs
         for ending in ("parquet", "ledger.csv"):
             path = f"results/instructions/{kind}/{language}.{ending}"
             yield File("instructions", path, Job(kind, (language,)), language, after=after)

@@ -9,6 +9,14 @@ from .cli import UserError
 from .languages import registry
 
 Config = dict[str, Any]
+# Kinds of cross-lingual instructions beside translation, each a step of its own, and their settings where the config says nothing.
+KINDS: dict[str, dict[str, Any]] = {
+    "constrained": {"templates": ["en-constrained", "en-terms", "en-glossary", "zh-constrained", "zh-terms"]},
+    "interactive": {
+        "templates": ["en-labelled", "en-01", "en-04", "en-05", "zh-01", "zh-02", "zh-04"],
+        "dialogues": ["switch", "term", "back", "revise"],
+    },
+}
 MOST_RECIPES = 8  # laid over one another
 
 
@@ -50,6 +58,7 @@ def resolve(config: Config, root: Path = tables.ROOT) -> Config:
     if config["languages"] == "all":
         config["languages"] = list(registry())
     _check_names(config)
+    _check_kinds(config)
     _check_models(config)
     return config
 
@@ -233,6 +242,42 @@ def kinds(mixture: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(kind for own in schedule for kind in own.get("kinds", ("translation",))))
 
 
+def cross_lingual(config: Config) -> list[str]:
+    """The steps that make a language's cross-lingual instructions; terms and kinds beside translation only where a mixture draws them."""
+    drawn = {kind for mixture in config["mixtures"].values() for kind in kinds(mixture)}
+    more = [kind for kind in KINDS if kind in drawn]
+    return ["translation", *(["terms", *more] if more else [])]
+
+
+def instructions(config: Config, kind: str) -> dict[str, Any]:
+    """The settings of a kind beside translation, with defaults."""
+    return KINDS[kind] | config["instructions"].get(kind, {})
+
+
+def _check_kinds(config: Config) -> None:
+    """Wordings fit their kind, and a mixture with fewer pivots has no dialogue that goes by way of another one."""
+    for kind in KINDS:
+        own = instructions(config, kind)
+        for name in own["templates"]:
+            row = tables.row("templates", name)
+            if ("{terms}" in row["text"]) != (kind == "constrained"):
+                needs = "needs {terms}" if kind == "constrained" else "is for translation under constraints"
+                raise UserError(f"config: instructions.{kind}.templates: {name} {needs}.")
+            asked = {way["asks"] for way in tables.read("follow_ups").values() if way["language"] == row["language"]}
+            if lost := sorted(set(own.get("dialogues", ())) - asked):
+                raise UserError(
+                    f"config: instructions.interactive.templates: resources/follow_ups.tsv has nothing in {row['language']} ({name}) that asks "
+                    f"{', '.join(lost)}. Add rows there."
+                )
+    for name, mixture in config["mixtures"].items():
+        fewer = set(config["pivots"]) - set(mixture.get("pivots", config["pivots"]))
+        if fewer and "interactive" in kinds(mixture) and "switch" in instructions(config, "interactive")["dialogues"]:
+            raise UserError(
+                f"config: mixtures.{name}.pivots: dialogues that switch the language go by way of {', '.join(sorted(fewer))} too. "
+                "Leave `switch` out of instructions.interactive.dialogues."
+            )
+
+
 def _check_models(config: Config) -> None:
     """Models form a graph without cycles; each is given, trimmed or trained."""
     models = config["models"]
@@ -299,7 +344,7 @@ def ledger_files(config: Config, results: str = "results") -> list[str]:
     trained = [name for name, model in config["models"].items() if kind(model) == "trained"]
     return [
         *(f"{results}/corpora/{language}.ledger.csv" for language in config["languages"]),
-        *(f"{results}/instructions/translation/{language}.ledger.csv" for language in config["languages"]),
+        *(f"{results}/instructions/{step}/{language}.ledger.csv" for step in cross_lingual(config) for language in config["languages"]),
         *(f"{results}/instructions/general/{language}.ledger.csv" for language in general_languages(config)),
         *(f"{results}/mixtures/{name}.{part}.csv" for name in config["mixtures"] for part in ("ledger", "audit")),
         *(f"{results}/models/{name}/ledger.csv" for name in trained),

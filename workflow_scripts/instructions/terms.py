@@ -26,9 +26,9 @@ SCHEMA = pl.Schema({"id": pl.String, "terms": pl.List(pl.Struct({"source": pl.St
 PAIRS = 200_000  # of each pivot that are aligned at most, those with the smallest ids: time and memory end there
 ROUNDS = 5  # of expectation maximisation, fast_align's own default
 MOST_TERMS = 3
-LEAST_SEEN = 2  # pairs that hold the term on both sides, aligned
-LEAST_DICE = 0.4  # 2 x aligned / (pairs with the source + pairs with the target)
-COMMON, COMMON_LETTER = 0.02, 0.1  # a word, a letter of writing without spaces, in more of the texts than this is a function word
+LEAST_SEEN = 3  # pairs that hold the term on both sides, aligned
+LEAST_DICE = 0.5  # 2 x aligned / (pairs with the source + pairs with the target)
+COMMON, COMMON_LETTER = 0.01, 0.1  # a word, a letter of writing without spaces, in more of the texts than this is a function word
 COMMON_COUNT = 10  # but not in fewer texts than this
 
 # Written without spaces: each letter with its marks is a token. Tibetan parts its syllables, which are tokens like words.
@@ -84,7 +84,7 @@ def spans(one: Side, row: int) -> Iterator[Span]:
         for last in range(first, min(first + (MOST_LETTERS if unspaced else MOST_WORDS), len(tokens))):
             if (tokens[last] in one.letters) != unspaced or (last > first and text[places[last - 1][1] : places[last][0]] not in GLUE):
                 break
-            if token in one.common or tokens[last] in one.common:
+            if one.common.intersection((token, tokens[last])):
                 continue
             piece = text[places[first][0] : places[last][1]]
             # One letter is no word, a number is no term, and a word of two letters is rarely one.
