@@ -25,7 +25,16 @@ def test_a_fresh_clone_plans_everything_without_a_download(fresh):
     assert counts["corpus"] == counts["translation"] == 12
     assert counts["benchmark"] == 12 * 3
     assert counts["predict"] == counts["score"] == 2 * 3 * 2  # models, benchmarks, shards
+    assert not {"terms", "constrained", "interactive"} & set(counts)
     assert not (fresh / "results").exists()
+
+
+def test_kinds_that_a_mixture_draws_are_planned_and_no_other(fresh):
+    (fresh / "kinds.yaml").write_text("mixtures: {laptop: {kinds: {translation: 3, interactive: 1}}}", encoding="utf-8")
+    counts = workspace.planned(fresh, "--configfile", "kinds.yaml")
+    assert counts["terms"] == counts["interactive"] == counts["translation"] == 12 and "constrained" not in counts
+    one = workspace.snakemake(fresh, "results/instructions/interactive/swh_Latn.parquet", "--dry-run", "--configfile", "kinds.yaml")
+    assert workspace.counted(one)["corpus"] == workspace.counted(one)["terms"] == 1 and "deu_Latn" not in one
 
 
 def test_one_language_of_a_given_model_pulls_in_no_other_language(fresh):

@@ -87,7 +87,7 @@ def _check_names(config: Config) -> None:
     if with_terms := [
         name for name in config["instructions"]["translation"]["templates"] if "{terms}" in tables.row("templates", name)["text"]
     ]:
-        raise UserError(f"config: instructions.translation.templates: {with_terms[0]} is for test sets with constraints.")
+        raise UserError(f"config: instructions.translation.templates: {with_terms[0]} is for translation under constraints.")
     if len(set(config["languages"])) != len(config["languages"]):
         twice = sorted({code for code in config["languages"] if config["languages"].count(code) > 1})
         raise UserError(f"config: languages: {', '.join(twice)} is listed twice.")
@@ -119,7 +119,7 @@ def _check_names(config: Config) -> None:
         if row["directions"] and (odd := sorted(set(settings.get("directions", ())) - set(row["directions"].split()))):
             raise UserError(f"config: evaluate.benchmarks.{name}.directions: {', '.join(odd)}; it is made for {row['directions']} only.")
         if "{terms}" in tables.row("templates", asked[name])["text"] and row["source"] != "constrained":
-            raise UserError(f"config: evaluate.benchmarks.{name}: the template {asked[name]} is for test sets with constraints.")
+            raise UserError(f"config: evaluate.benchmarks.{name}: the template {asked[name]} is for translation under constraints.")
         if row["source"] == "messages" and row["material"] not in config["corpora"]:
             raise UserError(f"config: the benchmark {name} is held out from the corpus {row['material']}; add that to `corpora`.")
         if row["shape"] == "flores" and not {"directions", "shots", "max_new_tokens"} <= settings.keys():
