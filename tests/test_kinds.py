@@ -1,7 +1,8 @@
-"""Constrained and interactive instructions: terms stand in both texts, answers follow from the pairs, the order of a file changes nothing."""
+"""Constrained and interactive instructions: terms stand in both texts, answers follow from the pairs, whatever the order of a file."""
 
 import csv
 import random
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -14,27 +15,36 @@ from workflow_scripts.corpora.clean import SCHEMA as PAIRS
 from workflow_scripts.instructions import constrained, interactive, terms
 from workflow_scripts.instructions.table import SCHEMA
 
-# English, German, Chinese and Thai; the Chinese and Thai are written without spaces.
-NOUNS = """house Haus 房屋 บ้าน|river Fluss 河流 แม่น้ำ|garden Garten 花园 สวน|window Fenster 窗户 หน้าต่าง|letter Brief 信件 จดหมาย
-bridge Brücke 桥梁 สะพาน|forest Wald 森林 ป่าไม้|teacher Lehrer 老师 ครู|doctor Arzt 医生 แพทย์|kitchen Küche 厨房 ครัว
-mountain Berg 高山 ภูเขา|island Insel 岛屿 เกาะ|newspaper Zeitung 报纸 หนังสือพิมพ์|market Markt 市场 ตลาด|station Bahnhof 车站 สถานี"""
-VERBS = "sees sieht 看见 เห็น|finds findet 找到 พบ|paints malt 描绘 วาด|loves liebt 喜爱 รัก|sells verkauft 出售 ขาย|visits besucht 访问 เยี่ยม"
-NOUN, VERB = ([words.split() for words in text.replace("\n", "|").split("|")] for text in (NOUNS, VERBS))
-LEXICON = {(one[0], one[place]) for one in (*NOUN, *VERB) for place in (1, 2)} | {(one[2], one[1]) for one in (*NOUN, *VERB)}
+DIALOGUES = '{"templates": ["en-01", "zh-02"], "dialogues": ["switch", "term", "back", "revise"]}'
+# Words in four writings, the last two without spaces; made up, so that each is in few texts as words of real corpora are.
+NOUNS, VERBS = 125, 60
+
+
+def word(number: int) -> tuple[str, str, str, str]:
+    one, two, three = number % 5, number // 5 % 5, number // 25
+    english = "bdfgk"[one] + "aeiou"[two] + "lmnrstvw"[three] + "o"
+    german = "Pzqhj"[one] + "äiöuü"[two] + "ckmnprtx"[three] + "el"
+    chinese = chr(0x5000 + 2 * number) + chr(0x5001 + 2 * number)
+    thai = "กขคงจ"[one] + "ิีึุู"[two] + "ชซญดตถทธ"[three]
+    return english, german, chinese, thai
+
+
+WORDS = [word(number) for number in range(NOUNS + VERBS)]
+LEXICON = {(one[0], one[place]) for one in WORDS for place in (1, 3)} | {(one[2], one[1]) for one in WORDS}
 
 
 def sentence(draw: random.Random) -> tuple[str, str, str, str]:
-    one, verb, other = draw.choice(NOUN), draw.choice(VERB), draw.choice(NOUN)
-    count = str(draw.randint(2, 99))
+    one, other = draw.choice(WORDS[:NOUNS]), draw.choice(WORDS[:NOUNS])
+    verb, count = draw.choice(WORDS[NOUNS:]), str(draw.randint(2, 99))
     return (
         f"The {one[0]} {verb[0]} the {other[0]}, {count} of the",
         f"Der {one[1]} {verb[1]} der {other[1]}, {count} von der",
-        f"这{one[2]}{verb[2]}这{other[2]}，{count}的",
-        f"{one[3]}{verb[3]}{other[3]} {count}",
+        f"这{one[2]}这{verb[2]}的{other[2]}，{count}的",
+        f"{one[3]} {verb[3]} {other[3]} {count}",
     )
 
 
-def bitext(language: str = "deu_Latn", count: int = 300) -> pl.DataFrame:
+def bitext(language: str = "deu_Latn", count: int = 500) -> pl.DataFrame:
     """Pairs as `corpora` makes them, of both pivots under common keys; every tenth English text is there a second time, translated anew."""
     draw, rows = random.Random(7), []
     for number in range(count):
@@ -70,8 +80,7 @@ def run(pairs: pl.DataFrame, folder: Path, language: str) -> Path:
         (constrained, ["--terms", str(folder / "terms.parquet"), "--settings", '{"templates": ["en-constrained", "zh-terms"]}']),
         (
             interactive,
-            ["--terms", str(folder / "terms.parquet"), "--settings"]
-            + ['{"templates": ["en-01", "zh-02"], "dialogues": ["switch", "term", "back", "revise"]}'],
+            ["--terms", str(folder / "terms.parquet"), "--settings", DIALOGUES],
         ),
     ]
     for module, own in steps:
@@ -87,7 +96,7 @@ def facts(folder: Path, name: str) -> dict[str, int]:
 
 def test_terms_stand_in_both_texts_and_are_translations(pairs: pl.DataFrame, made: Path) -> None:
     found = pl.read_parquet(made / "terms.parquet").join(pairs, on="id")
-    assert found.height > 0.9 * pairs.filter(~pl.col("key").str.contains("again")).height
+    assert found.height > 0.8 * pairs.height
     right = Counter[bool]()
     for row in found.iter_rows(named=True):
         assert 1 <= len(row["terms"]) <= 3
@@ -99,18 +108,18 @@ def test_terms_stand_in_both_texts_and_are_translations(pairs: pl.DataFrame, mad
             right[(one["source"], one["target"]) in LEXICON] += 1
         for side in ("source", "target"):
             assert len({one[side] for one in row["terms"]}) == len(row["terms"])
-    assert right[True] > 0.9 * right.total() > 600, right
+    assert right[True] > 0.9 * right.total() > 1200, right
 
 
-def test_thai_terms_are_whole_letters_with_their_marks(tmp_path: Path) -> None:
+def test_thai_terms_are_whole_letters_with_their_marks() -> None:
     pairs = bitext("tha_Thai").filter(pl.col("source_language") == "eng_Latn")
     found = terms.find(pairs).join(pairs, on="id")
-    assert found.height > 100
+    assert found.height > 300
     for row in found.iter_rows(named=True):
         for one in row["terms"]:
-            assert one["target"] in row["target"] and len(one["target"]) >= 2
-            rest = row["target"][row["target"].index(one["target"]) + len(one["target"]) :]
-            assert not rest or not terms.side(pl.Series([rest])).places[0] or not rest[0] in "ิีึืุูั็่้๊๋์"
+            _, rest = row["target"].split(one["target"], 1)
+            assert unicodedata.category((rest or " ")[0]) != "Mn"
+            assert unicodedata.category(one["target"][0]) == "Lo"
 
 
 def test_what_is_not_a_term() -> None:
@@ -214,8 +223,8 @@ def test_pieces_of_a_file_do_not_matter(pairs: pl.DataFrame, made: Path, tmp_pat
         assert pl.read_parquet(again / f"{kind}.parquet").equals(pl.read_parquet(made / f"{kind}.parquet"))
 
 
-@pytest.mark.parametrize("row", ["en-x-1\tswitch\teng_Latn\tNow {term}.", "en-x-1\tterm\teng_Latn\tWhat?", "en-x-1\tguess\teng_Latn\t{term}?"])
+@pytest.mark.parametrize("row", ["switch\teng_Latn\tNow {term}.", "term\teng_Latn\tWhat?", "guess\teng_Latn\t{term}?"])
 def test_unsound_follow_ups_are_refused(tmp_path: Path, row: str) -> None:
-    (tmp_path / "follow_ups.tsv").write_text(f"follow_up\tasks\tlanguage\ttext\n{row}\n", encoding="utf-8")
+    (tmp_path / "follow_ups.tsv").write_text(f"follow_up\tasks\tlanguage\ttext\nen-x-1\t{row}\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"follow_ups.tsv line 2 \(en-x-1\)"):
         tables.read("follow_ups", tmp_path)

@@ -266,8 +266,8 @@ def _check_kinds(config: Config) -> None:
             asked = {way["asks"] for way in tables.read("follow_ups").values() if way["language"] == row["language"]}
             if lost := sorted(set(own.get("dialogues", ())) - asked):
                 raise UserError(
-                    f"config: instructions.interactive.templates: resources/follow_ups.tsv has nothing in {row['language']} ({name}) that asks "
-                    f"{', '.join(lost)}. Add rows there."
+                    f"config: instructions.interactive.templates: resources/follow_ups.tsv has nothing in {row['language']} ({name}) "
+                    f"that asks {', '.join(lost)}. Add rows there."
                 )
     for name, mixture in config["mixtures"].items():
         fewer = set(config["pivots"]) - set(mixture.get("pivots", config["pivots"]))

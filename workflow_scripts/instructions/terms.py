@@ -1,6 +1,7 @@
 """Terms: short pieces of a pair that translate each other and stand literally in both sides, found by word alignment.
 
-    python -m workflow_scripts.instructions.terms --pairs deu_Latn.parquet --language deu_Latn --output deu_Latn.parquet --ledger deu_Latn.ledger.csv
+    python -m workflow_scripts.instructions.terms --pairs deu_Latn.parquet --language deu_Latn \\
+        --output terms/deu_Latn.parquet --ledger deu_Latn.ledger.csv
 
 fast_align's model (Dyer et al. 2013, NAACL; sil-thot's implementation) is trained on the language's own pairs, once for each pivot, both
 ways, and symmetrised by grow-diag (Koehn et al. 2003). A term is a phrase pair that is consistent with that alignment (the same paper), of
@@ -138,9 +139,7 @@ def find(pairs: pl.DataFrame) -> pl.DataFrame:
     found = [list(phrases(source, target, row, links)) for row, links in enumerate(align(source.tokens, target.tokens))]
     aligned = Counter(key for own in found for key in {(one.text.lower(), other.text.lower()) for one, other in own})
     held = [_texts_with(one, {key[place] for key in aligned}) for place, one in enumerate((source, target))]
-    good = {
-        key for key, count in aligned.items() if count >= LEAST_SEEN and 2 * count >= LEAST_DICE * (held[0][key[0]] + held[1][key[1]])
-    }
+    good = {key for key, count in aligned.items() if count >= LEAST_SEEN and 2 * count >= LEAST_DICE * (held[0][key[0]] + held[1][key[1]])}
     rows = []
     for identity, own in zip(pairs["id"], found, strict=True):
         if terms := _chosen(identity, [pair for pair in own if (pair[0].text.lower(), pair[1].text.lower()) in good]):
