@@ -129,6 +129,15 @@ def test_what_is_not_a_term() -> None:
     assert "we" not in texts[0] and texts[1] == ["日本", "語の"]
 
 
+def test_texts_without_words_and_very_long_ones_do_no_harm() -> None:
+    pairs = bitext(count=60)
+    odd = pairs.head(3).with_columns(
+        id=pl.Series(["a", "b", "c"]), source=pl.Series(["?", "The " * 3000, "x"]), target=pl.Series(["Ja.", "!", "Der " * 3000])
+    )
+    found = terms.find(pl.concat([pairs, odd]))
+    assert found.height and not set(found["id"]) & {"a", "b", "c"}
+
+
 def test_the_order_of_the_file_changes_no_row(pairs: pl.DataFrame, made: Path, tmp_path: Path) -> None:
     again = run(pairs.sample(fraction=1.0, shuffle=True, seed=3), tmp_path, "deu_Latn")
     assert (again / "terms.parquet").read_bytes() == (made / "terms.parquet").read_bytes()

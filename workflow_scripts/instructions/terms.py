@@ -38,6 +38,7 @@ LETTER = rf"[[{UNSPACED}]&&\p{{L}}]\p{{M}}*"
 TOKEN = rf"{LETTER}|[[\p{{L}}\p{{N}}]--[{UNSPACED}]][[\p{{L}}\p{{M}}\p{{N}}\x{{200c}}\x{{200d}}]--[{UNSPACED}]]*"
 GLUE = ("", " ", "་", "-", "'", "’")  # what may stand between the tokens of a term
 MOST_WORDS, MOST_LETTERS = 2, 4
+NOTHING = ("",)  # in the place of a text without a token
 
 
 class Side(NamedTuple):
@@ -99,11 +100,12 @@ def align(sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]]) ->
     os.environ["OMP_NUM_THREADS"] = "1"
     from thot import alignment
 
+    pairs = [(one or NOTHING, other or NOTHING) for one, other in zip(sources, targets, strict=True)]
     models = []
-    for one, other in ((sources, targets), (targets, sources)):
+    for way in (1, -1):
         model = alignment.FastAlignModel()
-        for pair in zip(one, other, strict=True):
-            model.add_sentence_pair(*pair)
+        for pair in pairs:
+            model.add_sentence_pair(*pair[::way])
         model.start_training()
         for _ in range(ROUNDS):
             model.train()
@@ -111,7 +113,7 @@ def align(sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]]) ->
         models.append(model)
     both = alignment.SymmetrizedAligner(*models)
     both.heuristic = alignment.SymmetrizationHeuristic.GROW_DIAG
-    for pair in zip(sources, targets, strict=True):
+    for pair in pairs:
         yield list(zip(*(axis.tolist() for axis in both.get_best_alignment(*pair)[1].to_numpy().nonzero()), strict=True))
 
 
