@@ -2,7 +2,6 @@
 
 import csv
 import random
-import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -111,22 +110,19 @@ def test_terms_stand_in_both_texts_and_are_translations(pairs: pl.DataFrame, mad
     assert right[True] > 0.9 * right.total() > 1200, right
 
 
-def test_thai_terms_are_whole_letters_with_their_marks() -> None:
-    pairs = bitext("tha_Thai").filter(pl.col("source_language") == "eng_Latn")
-    found = terms.find(pairs).join(pairs, on="id")
-    assert found.height > 300
-    for row in found.iter_rows(named=True):
-        for one in row["terms"]:
-            _, rest = row["target"].split(one["target"], 1)
-            assert unicodedata.category((rest or " ")[0]) != "Mn"
-            assert unicodedata.category(one["target"][0]) == "Lo"
+def test_writing_that_cannot_be_split_has_no_terms_but_dialogues(tmp_path: Path) -> None:
+    made = run(bitext("tha_Thai", 60), tmp_path, "tha_Thai")
+    assert facts(made, "constrained") == {"dropped:no term": 240, "rows": 0}
+    assert facts(made, "interactive") == {"rows:back": facts(made, "interactive")["rows:back"], "rows": 240} | {
+        "rows:switch": 240 - facts(made, "interactive")["rows:back"]
+    }
 
 
 def test_what_is_not_a_term() -> None:
     one = terms.side(pl.Series(["In 2024 we saw 12 big-city lights.", "日本 3 語の x"]))
     texts = [[span.text for span in terms.spans(one, row)] for row in (0, 1)]
     assert "big-city" in texts[0] and "city lights" in texts[0] and not any(char.isdecimal() for text in texts[0] for char in text)
-    assert "we" not in texts[0] and texts[1] == ["日本", "語の"]
+    assert "we" not in texts[0] and texts[1] == ["日本"]
 
 
 def test_texts_without_words_and_very_long_ones_do_no_harm() -> None:

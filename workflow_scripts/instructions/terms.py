@@ -6,7 +6,7 @@
 fast_align's model (Dyer et al. 2013, NAACL; sil-thot's implementation) is trained on the language's own pairs, once for each pivot, both
 ways, and symmetrised by grow-diag (Koehn et al. 2003). A term is a phrase pair that is consistent with that alignment (the same paper), of
 words that are not common ones, and that goes together in the whole bitext: see `LEAST_DICE`. Writing without spaces is aligned letter by
-letter, so there a term may begin or end inside a word.
+letter; in Chinese a term may so begin or end inside a word, in Thai, Lao, Khmer, Burmese and kana there is none.
 
 Output: Parquet, `id` of the pair and `terms`, 1 to 3 of `source` and `target` that do not overlap; pairs without a term are absent.
 """
@@ -48,7 +48,7 @@ class Side(NamedTuple):
     tokens: list[list[str]]
     places: list[list[tuple[int, int]]]
     letters: set[str]  # tokens that are single letters of writing without spaces
-    common: set[str]
+    common: set[str]  # tokens that a term may not begin or end with
 
 
 class Span(NamedTuple):
@@ -65,8 +65,10 @@ def side(texts: pl.Series) -> Side:
     folded = found.list.eval(pl.element().str.to_lowercase())
     seen = folded.list.unique().explode().drop_nulls().value_counts(name="texts")
     letter = pl.col(seen.columns[0]).str.contains(rf"^(?:{LETTER})$")
+    # A letter of Thai or kana means nothing by itself, so nothing can be said of where words begin: only Chinese letters may be terms.
+    silent = letter & ~pl.col(seen.columns[0]).str.contains(r"\p{sc=Hani}")
     limit = len(texts) * pl.when(letter).then(COMMON_LETTER).otherwise(COMMON)
-    common = seen.filter(pl.col("texts") > pl.max_horizontal(limit, pl.lit(COMMON_COUNT)))
+    common = seen.filter(silent | (pl.col("texts") > pl.max_horizontal(limit, pl.lit(COMMON_COUNT))))
     places = []
     for text, tokens in zip(texts, found.to_list(), strict=True):
         own, end = [], 0
