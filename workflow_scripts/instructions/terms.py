@@ -24,7 +24,7 @@ from ..common import cli, files, ledger
 
 SUBJECT = "terms"
 SCHEMA = pl.Schema({"id": pl.String, "terms": pl.List(pl.Struct({"source": pl.String, "target": pl.String}))})
-PAIRS = 200_000  # of each pivot that are aligned at most, those with the smallest ids: time and memory end there
+PAIRS = 100_000  # of each pivot that are aligned at most, those with the smallest ids: time and memory end there
 ROUNDS = 5  # of expectation maximisation, fast_align's own default
 MOST_TERMS = 3
 LEAST_SEEN = 3  # pairs that hold the term on both sides, aligned
@@ -65,8 +65,10 @@ def side(texts: pl.Series) -> Side:
     folded = found.list.eval(pl.element().str.to_lowercase())
     seen = folded.list.unique().explode().drop_nulls().value_counts(name="texts")
     letter = pl.col(seen.columns[0]).str.contains(rf"^(?:{LETTER})$")
-    # A letter of Thai or kana means nothing by itself, so nothing can be said of where words begin: only Chinese letters may be terms.
-    silent = letter & ~pl.col(seen.columns[0]).str.contains(r"\p{sc=Hani}")
+    # A letter of Thai or kana means nothing by itself, so nothing can be said of where words begin: only Chinese ones may be terms.
+    # Nor may numbers.
+    token = pl.col(seen.columns[0])
+    silent = (letter & ~token.str.contains(r"\p{sc=Hani}")) | token.str.contains(r"\p{Nd}")
     limit = len(texts) * pl.when(letter).then(COMMON_LETTER).otherwise(COMMON)
     common = seen.filter(silent | (pl.col("texts") > pl.max_horizontal(limit, pl.lit(COMMON_COUNT))))
     places = []
@@ -91,8 +93,8 @@ def spans(one: Side, row: int) -> Iterator[Span]:
             if one.common.intersection((token, tokens[last])):
                 continue
             piece = text[places[first][0] : places[last][1]]
-            # One letter is no word, a number is no term, and a word of two letters is rarely one.
-            if len(piece) >= (2 if unspaced or not piece.isascii() else 3) and not any(map(str.isdecimal, piece)):
+            # One letter is no word, and a word of two Latin letters is rarely a term.
+            if len(piece) >= (2 if unspaced or not piece.isascii() else 3):
                 yield Span(first, last, piece)
 
 
