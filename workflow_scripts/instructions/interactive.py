@@ -97,7 +97,7 @@ def chosen(pair: dict[str, Any], asked: str, wanted: str, allowed: Sequence[str]
 def messages(pair: dict[str, Any], asked: str, turns: Sequence[Turn], template: str, number: int) -> tuple[list[dict[str, str]], str]:
     """The turns as a chat, and the names of their wordings. Raises `UserError` where the template's language has no follow-ups."""
     language, names = tables.row("templates", template)["language"], []
-    chat = []
+    chat: list[dict[str, str]] = []
     for turn in turns:
         if turn.asks == "translate":
             names.append(template)

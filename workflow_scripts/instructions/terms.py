@@ -118,7 +118,8 @@ def align(sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]]) ->
     both = alignment.SymmetrizedAligner(*models)
     both.heuristic = alignment.SymmetrizationHeuristic.GROW_DIAG
     for pair in pairs:
-        yield list(zip(*(axis.tolist() for axis in both.get_best_alignment(*pair)[1].to_numpy().nonzero()), strict=True))
+        here, there = both.get_best_alignment(*pair)[1].to_numpy().nonzero()
+        yield list(zip(here.tolist(), there.tolist(), strict=True))
 
 
 def phrases(source: Side, target: Side, row: int, links: Sequence[tuple[int, int]]) -> Iterator[tuple[Span, Span]]:
@@ -163,7 +164,7 @@ def _chosen(identity: str, own: list[tuple[Span, Span]]) -> list[dict[str, str]]
     taken: tuple[set[int | str], ...] = (set(), set())
     terms: list[dict[str, str]] = []
     for pair in sorted(own, key=lambda pair: files.sha256_text(f"{identity} {pair[0].first} {pair[0].last} {pair[1].text}")):
-        parts = [{*range(span.first, span.last + 1), span.text.lower()} for span in pair]
+        parts: list[set[int | str]] = [{*range(span.first, span.last + 1), span.text.lower()} for span in pair]
         if len(terms) < MOST_TERMS and all(part.isdisjoint(used) for part, used in zip(parts, taken, strict=True)):
             terms.append({"source": pair[0].text, "target": pair[1].text})
             for part, used in zip(parts, taken, strict=True):
