@@ -23,7 +23,8 @@ import polars as pl
 from ..common import cli, files, ledger
 
 SUBJECT = "terms"
-SCHEMA = pl.Schema({"id": pl.String, "terms": pl.List(pl.Struct({"source": pl.String, "target": pl.String}))})
+TERM = pl.Struct({"source": pl.String, "target": pl.String})
+SCHEMA = pl.Schema([("id", pl.String()), ("terms", pl.List(TERM))])
 PAIRS = 100_000  # of each pivot that are aligned at most, those with the smallest ids: time and memory end there
 ROUNDS = 5  # of expectation maximisation, fast_align's own default
 MOST_TERMS = 3
@@ -108,8 +109,9 @@ def align(sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]]) ->
     models = []
     for way in (1, -1):
         model = alignment.FastAlignModel()
-        for pair in pairs:
-            model.add_sentence_pair(*pair[::way])
+        for one, other in pairs:
+            first, second = (one, other)[::way]
+            model.add_sentence_pair(first, second)
         model.start_training()
         for _ in range(ROUNDS):
             model.train()
