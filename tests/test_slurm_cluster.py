@@ -116,5 +116,5 @@ def test_a_folder_with_something_else_in_it_is_refused_and_kept(tmp_path):
 def test_missing_packages_are_named(tmp_path, monkeypatch):
     assert slurm_cluster.missing() == []
     monkeypatch.setattr(slurm_cluster, "PATH", str(tmp_path))
-    assert slurm_cluster.missing() == ["munge", "slurmctld", "slurmd", "slurm-client", "slurmdbd", "mariadb-server"]
+    assert slurm_cluster.missing() == ["munge", "slurmctld", "slurmd", "slurm-client", "slurmdbd", "mariadb-server", "bindfs"]
     assert available().startswith("missing, and no apt-get")
