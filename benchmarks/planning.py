@@ -28,7 +28,7 @@ BARE = """
 L, S = {languages!r}, {shards!r}
 M = dict({models!r})
 rule all:
-    input: "results/reports/index.html"
+    input: "results/reports/index.html", expand("results/mixtures/{{x}}.card.md", x=set(M.values()) - {{""}})
 rule download:
     output: "results/downloads/{{p}}.archive", "results/downloads/{{p}}.json"
     shell: "touch {{output}}"
@@ -60,13 +60,21 @@ rule mixture:
     shell: "touch {{output}}"
 rule audit:
     input: "results/mixtures/{{x}}.parquet", expand("results/benchmarks/udhr/{{l}}.json", l=L)
-    output: "results/mixtures/{{x}}.audit.csv"
+    output: "results/mixtures/{{x}}.audit.csv", "results/mixtures/{{x}}.contaminated.csv"
+    shell: "touch {{output}}"
+rule gate:
+    input: "results/mixtures/{{x}}.parquet", ancient("results/mixtures/{{x}}.contaminated.csv")
+    output: "results/mixtures/{{x}}.passed"
+    shell: "touch {{output}}"
+rule card:
+    input: "results/mixtures/{{x}}.parquet"
+    output: "results/mixtures/{{x}}.card.md"
     shell: "touch {{output}}"
 rule given_model:
     output: directory("results/models/base/model"), "results/models/base/manifest.json"
     shell: "mkdir {{output[0]}}; touch {{output[1]}}"
 rule trained_model:
-    input: "results/models/base/manifest.json", lambda w: f"results/mixtures/{{M[w.m]}}.parquet"
+    input: "results/models/base/manifest.json", lambda w: [f"results/mixtures/{{M[w.m]}}.{{kind}}" for kind in ("parquet", "passed")]
     output: directory("results/models/{{m}}/model"), "results/models/{{m}}/manifest.json", "results/models/{{m}}/ledger.csv"
     wildcard_constraints: m="|".join(m for m in M if m != "base")
     shell: "mkdir {{output[0]}}; touch {{output[1]}} {{output[2]}}"
