@@ -100,13 +100,18 @@ def test_a_file_system_that_shows_files_late(plain_cluster: slurm_cluster.Cluste
     """Where Snakemake runs, a file that was looked for in vain stays invisible for 90 s, as on NFS; the node sees the files themselves."""
     folder = Path(shutil.copytree(run, tmp_path / "pivotlift", symlinks=True))
     describe(folder, **SMALL, account=None)
-    (tmp_path / "real").mkdir()
+    for name in ("real", "probe"):
+        (tmp_path / name).mkdir()
+    shell = f"bindfs {tmp_path}/real {tmp_path}/probe && umount {tmp_path}/probe"
+    probe = subprocess.run(["unshare", "--mount", "sh", "-c", shell], capture_output=True, text=True)
+    if probe.returncode:
+        pytest.skip(f"this machine mounts nothing: {probe.stderr.strip()}")
     mount = f"mount --bind {folder} {tmp_path}/real && bindfs -o {LATE} {tmp_path}/real {folder} && cd {folder}"
     for wait_seconds, message in (("1", "Missing files after 1 seconds. This might be due to filesystem latency"), ("120", "")):
         (folder / AUDIT).unlink(missing_ok=True)
         options = [AUDIT, "--profile", "slurm", *workspace.REHEARSAL, *QUICK, "--retries", "0", "--latency-wait", wait_seconds]
         call = shlex.join([sys.executable, "-m", "snakemake", *options])
-        shell = f"{mount} && test ! -e {AUDIT} && exec {call}"
+        shell = f"{mount} && test ! -e {AUDIT} && {call}; status=$?; cd /; umount --lazy {folder}; exit $status"
         command = ["unshare", "--mount", "sh", "-c", shell]
         done = subprocess.run(command, env=os.environ | plain_cluster.environment, capture_output=True, text=True)
         assert (done.returncode != 0 and message in done.stderr) if message else done.returncode == 0, done.stderr
