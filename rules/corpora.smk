@@ -5,6 +5,7 @@ Out:  results/corpora/raw/<corpus>.parquet       every message of a corpus in al
       results/corpora/raw/<corpus>/<language>.parquet  the same for one language, where each has a source of its own
       results/corpora/<language>.parquet         pairs of one language
       results/corpora/<language>.ledger.csv      what became of every pair read
+      results/corpora/<language>.dropped.csv     some of the pairs that each filter dropped
 Try:  snakemake results/corpora/swh_Latn.parquet
 """
 
@@ -67,6 +68,7 @@ rule corpus:
     output:
         pairs="results/corpora/{language}.parquet",
         ledger="results/corpora/{language}.ledger.csv",
+        dropped="results/corpora/{language}.dropped.csv",
     log:
         "logs/corpus/{language}.log",
     benchmark:
@@ -85,4 +87,5 @@ rule corpus:
         absent=lambda wildcards: settings.corpora_of(config, wildcards.language)[1],
     shell:
         "python -m workflow_scripts.corpora.clean --language {wildcards.language} --corpora {input.corpora} --absent {params.absent} "
-        "--benchmarks {input.benchmarks} --settings {params.settings:q} --output {output.pairs} --ledger {output.ledger} > {log} 2>&1"
+        "--benchmarks {input.benchmarks} --settings {params.settings:q} --output {output.pairs} --ledger {output.ledger} "
+        "--dropped {output.dropped} > {log} 2>&1"

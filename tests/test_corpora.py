@@ -75,7 +75,7 @@ def benchmark(tmp_path, language, text):
 
 def test_every_filter_drops_what_it_should_and_the_ledger_adds_up(tmp_path, raw, corpora_row):
     held = benchmark(tmp_path, "eng_Latn", "the quick brown fox jumped over the lazy dog.")
-    pairs, facts = clean.build("deu_Latn", [raw], [held], SETTINGS)
+    pairs, facts, _ = clean.build("deu_Latn", [raw], [held], SETTINGS)
     assert set(pairs.filter(pl.col("source_language") == "eng_Latn")["key"]) == {"good", "placeholders"}
     counts = {fact.measure: fact.value for fact in facts}
     assert counts["contaminated:test"] == 1
@@ -88,31 +88,31 @@ def test_every_filter_drops_what_it_should_and_the_ledger_adds_up(tmp_path, raw,
 
 def test_benchmark_text_is_found_on_the_side_of_another_language(tmp_path, raw, corpora_row):
     held = benchmark(tmp_path, "zho_Hans", "Öffne die Tür")
-    pairs, _ = clean.build("deu_Latn", [raw], [held], SETTINGS)
+    pairs, _, _ = clean.build("deu_Latn", [raw], [held], SETTINGS)
     assert "good" not in set(pairs["key"])
 
 
 def test_the_tuned_side_is_checked_too(tmp_path, raw, corpora_row):
     held = benchmark(tmp_path, "deu_Latn", "Öffne die Tür")
-    pairs, _ = clean.build("deu_Latn", [raw], [held], SETTINGS)
+    pairs, _, _ = clean.build("deu_Latn", [raw], [held], SETTINGS)
     assert "good" not in set(pairs["key"])
 
 
 def test_english_left_in_place_of_a_translation_never_becomes_a_pair(tmp_path, raw, corpora_row):
     settings = SETTINGS | {"cleaning": [{"filter": "copy"}]}
-    pairs, _ = clean.build("deu_Latn", [raw], [], settings)
+    pairs, _, _ = clean.build("deu_Latn", [raw], [], settings)
     assert "untranslated" not in set(pairs["key"]), "zho-deu would pair Chinese with English text labelled German"
 
 
 def test_first_pivot_has_a_reason_and_the_second_holds_their_pairs(raw, corpora_row):
-    english, facts = clean.build("eng_Latn", [raw], [], SETTINGS)
+    english, facts, _ = clean.build("eng_Latn", [raw], [], SETTINGS)
     assert english.height == 0 and facts[0].reason.startswith("n/a: the first pivot")
-    chinese, _ = clean.build("zho_Hans", [raw], [], SETTINGS)
+    chinese, _, _ = clean.build("zho_Hans", [raw], [], SETTINGS)
     assert set(chinese["source_language"]) == {"eng_Latn"}
 
 
 def test_a_language_without_text_has_a_reason(raw, corpora_row):
-    pairs, facts = clean.build("swh_Latn", [raw], [], SETTINGS)
+    pairs, facts, _ = clean.build("swh_Latn", [raw], [], SETTINGS)
     assert pairs.height == 0
     assert [(fact.measure, fact.reason) for fact in facts] == [("rows_kept", "n/a: not in this corpus")]
 
@@ -126,15 +126,16 @@ def test_a_corpus_that_cleaning_empties_is_one_clear_error(raw, corpora_row):
 def test_same_input_same_bytes(tmp_path, raw, corpora_row):
     for name in ("a", "b"):
         arguments = ["--language", "deu_Latn", "--corpora", str(raw), "--settings", json.dumps(SETTINGS)]
-        clean.main([*arguments, "--output", str(tmp_path / f"{name}.parquet"), "--ledger", str(tmp_path / f"{name}.csv")])
+        clean.main([*arguments, "--output", str(tmp_path / f"{name}.parquet"), "--ledger", str(tmp_path / f"{name}.csv"),
+                    "--dropped", str(tmp_path / f"{name}.dropped.csv")])  # fmt: skip
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
     assert ledger.read(tmp_path / "a.csv") == ledger.read(tmp_path / "b.csv")
 
 
 def test_scripts_that_are_several_unicode_scripts():
     table = pl.DataFrame({"source": ["Hello"] * 4, "target": ["これは漢字です", "안녕하세요", "你好", "Hallo"]})
-    for script, expected in {"Jpan": [True, False, True, False], "Kore": [False, True, True, False]}.items():
-        keep = FILTERS["script"]({"min_share": 0.7}, ("Latn", script))
+    for code, expected in {"jpn_Jpan": [True, False, True, False], "kor_Hang": [False, True, False, False]}.items():
+        keep = FILTERS["script"]({"min_share": 0.7}, ("eng_Latn", code))
         assert table.select(keep.alias("keep"))["keep"].to_list() == expected
 
 

@@ -8,16 +8,25 @@ from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any
 
-from . import tables
+from . import languages, tables
+
+RECALL = 80  # percent of sentences that an identifier must find before its word counts
+MARGIN = 10  # nats by which py3langid must find another language more probable than the text's own
+CLD2_BYTES = 60  # of UTF-8: on shorter texts CLD2 is sure of itself and wrong too often
 
 
 def cld2(text: str) -> str:
     """Compact Language Detector 2 (Dick Sites 2013): "un" where it cannot tell."""
+    return _cld2(text, best_effort=True)[1][0]
+
+
+def _cld2(text: str, best_effort: bool) -> tuple[bool, list[str]]:
+    """Whether it calls its answer reliable, and its labels, best first."""
     import pycld2
 
     plain = "".join(char if char.isprintable() else " " for char in text)  # it refuses control characters
-    label: str = pycld2.detect(plain, isPlainText=True, bestEffort=True)[2][0][1]
-    return label
+    reliable, _, found = pycld2.detect(plain, isPlainText=True, bestEffort=best_effort)
+    return reliable, [label for _, label, *_ in found]
 
 
 def py3langid(text: str) -> str:
@@ -46,6 +55,31 @@ def identify(identifier: str, text: str) -> str:
 def known(language: str) -> dict[str, str] | None:
     """The language's row of language_id.tsv; None if no identifier knows it."""
     return tables.read("language_id").get(language)
+
+
+def unknown(language: str) -> str:
+    """Why a language's text cannot be told from others'; "" if it can."""
+    row, name = known(language), languages.get(language).name
+    if row is None:
+        return f"no identifier knows {name}"
+    return f"{name} is found in {row['sentences']} % of sentences only" if float(row["sentences"]) < RECALL else ""
+
+
+@lru_cache(2**14)
+def foreign(language: str, text: str) -> bool:
+    """Is the text surely in another language than this one, which must not be `unknown`? In doubt, and without a letter, it is not.
+
+    py3langid is asked wherever it has the language's label, since it says how much more probable another one is. CLD2 does not; it counts
+    where the text is not short, it calls itself reliable, and the label is none of its three best.
+    """
+    label = tables.read("language_id")[language]["label"]
+    if not any(map(str.isalpha, text)):
+        return False
+    if label in _langid().labels:
+        likelihoods = dict(_langid().rank(text))
+        return bool(max(likelihoods.values()) - likelihoods[label] >= MARGIN)
+    reliable, found = _cld2(text, best_effort=False)
+    return reliable and label not in found and len(text.encode()) >= CLD2_BYTES
 
 
 def named(identifier: str) -> str:

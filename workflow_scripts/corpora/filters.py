@@ -1,47 +1,89 @@
-"""The filters of the cleaning stage: each says which pairs to keep, as a polars expression over `source` and `target`.
+"""The filters of the cleaning stage. Config lists them in order with their settings; the ledger counts what each one dropped.
 
-Config lists them in order with their settings; the ledger counts what each one dropped.
+Each filter is a polars expression over a table of pairs of one language with one pivot: which pairs to keep. What needs Python maps over
+columns and is an expression too. `CHANGES` change the text instead, and drop nothing. Columns: `source, target, english` and
+`source_folded, target_folded` (text), `source_language, target_language`. Languages are the FLORES-200 codes of source and target.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import polars as pl
 
+from ..common import language_id, languages
 from ..common.scripts import letters_of
+from .near_duplicates import first_of_similar
+
+Settings = dict[str, Any]
+Languages = tuple[str, str]
 
 SIDES = ("source", "target")
 MARKUP = r"[<>\[\]{}|\\]|https?://|&\w+;|__|\*\*"
+# Beyond these: bold and italic, headings, lists, rules, entities by number, signatures, addresses without a protocol, behaviour switches.
+WIKI = r"''|^\s*==.*==\s*$|^\s*[*#:;]+|^-{4,}|&#\w+;|~~~|\bwww\.|\bmailto:|\b(ftp|irc|news)://|^#\w+|(^|\s)//\w"
 PLACEHOLDER = r"%\(?\w*\)?[sd%]|\{\w*\}|\$\d|%\d"
+SLACK = 8  # bytes added to both sides before their lengths are compared: short texts differ more by chance
+
+# Joiners are spelling in these scripts (Persian's half-space, Indic conjuncts), and a zero-width space is what separates Khmer words.
+JOINING = {"Arab", "Beng", "Deva", "Gujr", "Guru", "Khmr", "Knda", "Mlym", "Mymr", "Olck", "Orya", "Sinh", "Taml", "Telu", "Tibt"}
+WITHOUT_SPACES = {"Khmr", "Laoo", "Mymr", "Thai", "Tibt"}
+# Controls, soft hyphen, marks of direction, invisible operators and the byte order mark.
+INVISIBLE = r"\x{AD}\x{34F}\x{61C}\x{200E}\x{200F}\x{202A}-\x{202E}\x{2060}-\x{206F}\x{FEFF}\x{FFF9}-\x{FFFB}"
 
 
 def _both(condition: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
     return condition(pl.col("source")) & condition(pl.col("target"))
 
 
-def length(settings: dict[str, Any], _scripts: tuple[str, str]) -> pl.Expr:
+def normalised(text: pl.Expr, code: str) -> pl.Expr:
+    """Composed (NFC), without what nobody sees, every run of white space one plain space; what the language's script needs stays."""
+    script = languages.get(code).script
+    gone = INVISIBLE + ("" if script in WITHOUT_SPACES else r"\x{200B}") + ("" if script in JOINING else r"\x{200C}\x{200D}")
+    spaced = text.str.replace_all(r"[\s\p{Z}\p{Cc}]+", " ").str.replace_all(f"[{gone}]", "")
+    return spaced.str.normalize("NFC").str.replace_all(r" +", " ").str.strip_chars(" ")
+
+
+def normalise(_settings: Settings, codes: Languages) -> dict[str, pl.Expr]:
+    """Both sides and the English message by `normalised`."""
+    return {side: normalised(pl.col(side), code) for side, code in zip((*SIDES, "english"), (*codes, "eng_Latn"), strict=True)}
+
+
+def length(settings: Settings, _codes: Languages) -> pl.Expr:
     """Characters on each side between `min` and `max`."""
     return _both(lambda text: text.str.len_chars().is_between(settings["min"], settings["max"]))
 
 
-def ratio(settings: dict[str, Any], _scripts: tuple[str, str]) -> pl.Expr:
+def ratio(settings: Settings, _codes: Languages) -> pl.Expr:
     """UTF-8 bytes of the longer side at most `max` times those of the shorter: bytes even out scripts better than characters do."""
-    sizes = [pl.col(side).str.len_bytes() + 8 for side in SIDES]
+    sizes = [pl.col(side).str.len_bytes() + SLACK for side in SIDES]
     return pl.max_horizontal(sizes) <= settings["max"] * pl.min_horizontal(sizes)
 
 
-def placeholders(_settings: dict[str, Any], _scripts: tuple[str, str]) -> pl.Expr:
+def median_ratio(settings: Settings, _codes: Languages) -> pl.Expr:
+    """The target's bytes at most `max` times more or fewer than the source's lead to expect by the median ratio of all pairs here.
+
+    With fewer than `min_pairs` there is no median to trust, and all pairs are kept.
+    """
+    source, target = (pl.col(side).str.len_bytes().cast(pl.Float64) for side in SIDES)
+    median = (target / pl.when(source > 0).then(source)).median()
+    sizes = [source * median + SLACK, target + SLACK]
+    return (pl.len() < settings["min_pairs"]) | (pl.max_horizontal(sizes) <= settings["max"] * pl.min_horizontal(sizes))
+
+
+def placeholders(_settings: Settings, _codes: Languages) -> pl.Expr:
     """The same placeholders (%s, {name}, $1) on both sides."""
     found = [pl.col(side).str.extract_all(PLACEHOLDER).list.sort() for side in SIDES]
     return found[0] == found[1]
 
 
-def markup(_settings: dict[str, Any], _scripts: tuple[str, str]) -> pl.Expr:
-    """No markup, escapes or addresses on either side."""
-    return _both(lambda text: ~text.str.contains(MARKUP))
+def markup(settings: Settings, _codes: Languages) -> pl.Expr:
+    """No markup, escapes or addresses on either side; with `wiki` none of a wiki's own either."""
+    pattern = f"{MARKUP}|{WIKI}" if settings.get("wiki") else MARKUP
+    return _both(lambda text: ~text.str.contains(pattern))
 
 
-def copy(_settings: dict[str, Any], _scripts: tuple[str, str]) -> pl.Expr:
+def copy(_settings: Settings, _codes: Languages) -> pl.Expr:
     """The two sides differ, and none is the English message in the place of another language's: catalogues fill their gaps like that."""
     keep = pl.col("source_folded") != pl.col("target_folded")
     for side in SIDES:
@@ -49,26 +91,60 @@ def copy(_settings: dict[str, Any], _scripts: tuple[str, str]) -> pl.Expr:
     return keep
 
 
-def letters(_settings: dict[str, Any], _scripts: tuple[str, str]) -> pl.Expr:
+def letters(_settings: Settings, _codes: Languages) -> pl.Expr:
     """Each side has a letter."""
     return _both(lambda text: text.str.contains(r"\p{L}"))
 
 
-def script(settings: dict[str, Any], scripts: tuple[str, str]) -> pl.Expr:
+def script(settings: Settings, codes: Languages) -> pl.Expr:
     """At least `min_share` of each side's letters are in the script of its language."""
     keep = pl.lit(True)
-    for side, code in zip(SIDES, scripts, strict=True):
+    for side, code in zip(SIDES, codes, strict=True):
         text = pl.col(side)
-        own = text.str.count_matches(letters_of(code))
+        own = text.str.count_matches(letters_of(languages.get(code).script))
         keep &= own >= settings["min_share"] * text.str.count_matches(r"\p{L}")
     return keep
 
 
-def duplicates(_settings: dict[str, Any], _scripts: tuple[str, str]) -> pl.Expr:
+def language(settings: Settings, codes: Languages) -> pl.Expr:
+    """No side that is surely in another language than its own (`language_id.foreign`); texts of few letters are not judged."""
+    keep = pl.lit(True)
+    for side, code in zip(SIDES, codes, strict=True):
+        if not language_id.unknown(code):
+            keep &= pl.col(side).map_batches(partial(_own, code, settings), return_dtype=pl.Boolean)
+    return keep
+
+
+def _own(code: str, settings: Settings, texts: pl.Series) -> pl.Series:
+    few = texts.str.count_matches(r"\p{L}") < settings["min_letters"]
+    return pl.Series([short or not language_id.foreign(code, text) for short, text in zip(few, texts, strict=True)], dtype=pl.Boolean)
+
+
+def duplicates(_settings: Settings, _codes: Languages) -> pl.Expr:
     """The first of all pairs whose two sides are the same after folding."""
     return pl.struct("source_folded", "target_folded").is_first_distinct()
 
 
-FILTERS: dict[str, Callable[[dict[str, Any], tuple[str, str]], pl.Expr]] = {
-    name.__name__: name for name in (length, ratio, placeholders, markup, copy, letters, script, duplicates)
+def near_duplicates(settings: Settings, _codes: Languages) -> pl.Expr:
+    """The first of all pairs that share `similarity` of their character n-grams; punctuation, case and digits do not count."""
+    sides = [pl.col(f"{side}_folded").str.replace_all(r"\d", "") for side in SIDES]
+    return pl.struct(sides).map_batches(
+        lambda pairs: pl.Series(first_of_similar(zip(*pairs.struct.unnest(), strict=True), settings["similarity"]), dtype=pl.Boolean),
+        return_dtype=pl.Boolean,
+    )
+
+
+FILTERS: dict[str, Callable[[Settings, Languages], pl.Expr]] = {
+    name.__name__: name
+    for name in (length, ratio, median_ratio, placeholders, markup, copy, letters, script, language, duplicates, near_duplicates)
 }
+CHANGES: dict[str, Callable[[Settings, Languages], dict[str, pl.Expr]]] = {"normalise": normalise}
+
+
+def unchecked(settings: Settings, codes: Languages, pairs: int) -> list[str]:
+    """Why a filter says nothing of some or all of so many pairs: reasons for the ledger."""
+    if settings["filter"] == "language":
+        return [reason for code in codes if (reason := language_id.unknown(code))]
+    if settings["filter"] == "median_ratio" and pairs < settings["min_pairs"]:
+        return [f"{pairs} pairs of {codes[0]} and {codes[1]}, fewer than {settings['min_pairs']}"]
+    return []
