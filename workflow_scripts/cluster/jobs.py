@@ -219,7 +219,7 @@ def _of_language(config: Config, language: str, shard_of: Mapping[tuple[str, str
             job = Job("read_language", (corpus, language))
             yield File("corpora", f"results/corpora/raw/{corpus}/{language}.parquet", job, language)
     pairs = f"results/corpora/{language}.parquet"
-    for path in (pairs, f"results/corpora/{language}.ledger.csv", f"results/corpora/{language}.dropped.csv"):
+    for path in (pairs, f"results/corpora/{language}.ledger.csv"):
         yield File("corpora", path, Job("corpus", (language,)), language)
     for kind in (*settings.cross_lingual(config), *(["general"] if language in settings.general_languages(config) else [])):
         after = "" if kind == "general" else f"results/instructions/terms/{language}.parquet" if kind in settings.KINDS else pairs
