@@ -13,6 +13,7 @@ import polars as pl
 
 from ..common import language_id, languages
 from ..common.scripts import letters_of
+from .alignment import evidence
 from .near_duplicates import first_of_similar
 
 Settings = dict[str, Any]
@@ -28,6 +29,7 @@ SLACK = 8  # bytes added to both sides before their lengths are compared: short 
 # Joiners are spelling in these scripts (Persian's half-space, Indic conjuncts), and a zero-width space is what separates Khmer words.
 JOINING = {"Arab", "Beng", "Deva", "Gujr", "Guru", "Khmr", "Knda", "Mlym", "Mymr", "Olck", "Orya", "Sinh", "Taml", "Telu", "Tibt"}
 WITHOUT_SPACES = {"Khmr", "Laoo", "Mymr", "Thai", "Tibt"}
+DENSE = {"Hans", "Hant", "Jpan", "Hang"}  # a character of these carries about as much as two letters
 # Controls, soft hyphen, marks of direction, invisible operators and the byte order mark.
 INVISIBLE = r"\x{AD}\x{34F}\x{61C}\x{200E}\x{200F}\x{202A}-\x{202E}\x{2060}-\x{206F}\x{FEFF}\x{FFF9}-\x{FFFB}"
 
@@ -127,16 +129,35 @@ def duplicates(_settings: Settings, _codes: Languages) -> pl.Expr:
 
 def near_duplicates(settings: Settings, _codes: Languages) -> pl.Expr:
     """The first of all pairs that share `similarity` of their character n-grams; punctuation, case and digits do not count."""
-    sides = [pl.col(f"{side}_folded").str.replace_all(r"\d", "") for side in SIDES]
-    return pl.struct(sides).map_batches(
-        lambda pairs: pl.Series(first_of_similar(zip(*pairs.struct.unnest(), strict=True), settings["similarity"]), dtype=pl.Boolean),
-        return_dtype=pl.Boolean,
-    )
+    return _bare_pairs().map_batches(partial(_first_of_similar, settings), return_dtype=pl.Boolean)
+
+
+def _first_of_similar(settings: Settings, pairs: pl.Series) -> pl.Series:
+    return pl.Series(first_of_similar(zip(*pairs.struct.unnest(), strict=True), settings["similarity"]), dtype=pl.Boolean)
+
+
+def alignment(settings: Settings, codes: Languages) -> pl.Expr:
+    """No pair of which the others of the language say, by `margin` nats, that its sides do not belong together (`alignment.evidence`).
+
+    With fewer than `min_pairs` there is nothing to learn that from, and all pairs are kept.
+    """
+    return (pl.len() < settings["min_pairs"]) | _bare_pairs().map_batches(partial(_aligned, settings, codes), return_dtype=pl.Boolean)
+
+
+def _aligned(settings: Settings, codes: Languages, pairs: pl.Series) -> pl.Series:
+    source, target = (side.to_list() for side in pairs.struct.unnest())
+    sizes = [2 if languages.get(code).script in DENSE else 4 for code in codes]
+    return pl.Series(evidence(source, target, (sizes[0], sizes[1])) > -settings["margin"], dtype=pl.Boolean)
+
+
+def _bare_pairs() -> pl.Expr:
+    """Both sides folded and without digits."""
+    return pl.struct(pl.col(f"{side}_folded").str.replace_all(r"\d", "") for side in SIDES)
 
 
 FILTERS: dict[str, Callable[[Settings, Languages], pl.Expr]] = {
     name.__name__: name
-    for name in (length, ratio, median_ratio, placeholders, markup, copy, letters, script, language, duplicates, near_duplicates)
+    for name in (length, ratio, median_ratio, placeholders, markup, copy, letters, script, language, duplicates, near_duplicates, alignment)
 }
 CHANGES: dict[str, Callable[[Settings, Languages], dict[str, pl.Expr]]] = {"normalise": normalise}
 
@@ -145,6 +166,6 @@ def unchecked(settings: Settings, codes: Languages, pairs: int) -> list[str]:
     """Why a filter says nothing of some or all of so many pairs: reasons for the ledger."""
     if settings["filter"] == "language":
         return [reason for code in codes if (reason := language_id.unknown(code))]
-    if settings["filter"] == "median_ratio" and pairs < settings["min_pairs"]:
+    if settings["filter"] in ("median_ratio", "alignment") and pairs < settings["min_pairs"]:
         return [f"{pairs} pairs of {codes[0]} and {codes[1]}, fewer than {settings['min_pairs']}"]
     return []
