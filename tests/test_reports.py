@@ -314,6 +314,10 @@ def test_every_language_has_its_page_and_every_link_leads_somewhere(report: Path
                 assert (path.parent / link).exists(), f"{path.name} links to {link}"
 
 
+def test_a_page_says_where_dropped_pairs_can_be_read(report: Path) -> None:
+    assert Page(report / "languages/deu_Latn.html").text.count("results/corpora/deu_Latn.dropped.csv") == 1
+
+
 def test_pages_need_no_network(report: Path) -> None:
     for path in pages(report):
         text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "").replace("http://www.w3.org/1999/xlink", "")
