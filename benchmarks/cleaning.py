@@ -2,6 +2,7 @@
 
     snakemake results/corpora/raw/mediawiki.parquet --config recipe=atlas
     python benchmarks/cleaning.py --raw results/corpora/raw/mediawiki.parquet
+    python benchmarks/cleaning.py --raw results/corpora/raw/mediawiki.parquet --kinds misaligned misaligned_same_length --good 100000
 
 Good pairs are messages without visible dirt: with letters, without markup, with equal placeholders, 8 to 400 characters long, translated,
 in the right script, the first of their near-duplicates. What else may be wrong with them is not known, so what is lost of them is an upper
@@ -15,6 +16,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -85,11 +87,13 @@ class Noise:
         return row | {"source": self.draw.choice(found)} if found else None
 
     def misaligned(self, row: Row) -> Row:
-        return row | {"target": self.draw.choice(self.pool)["target"]}
+        return row | {"target": self.draw.choice([other for other in self.pool if other["key"] != row["key"]])["target"]}
 
     def misaligned_same_length(self, row: Row) -> Row:
         """The target of another pair, which is as long as the right one."""
-        near = sorted(self.draw.sample(self.pool, 200), key=lambda other: abs(len(other["target"]) - len(row["target"])))
+        near = sorted(
+            self.draw.sample(self.pool, min(200, len(self.pool))), key=lambda other: abs(len(other["target"]) - len(row["target"]))
+        )
         return row | {"target": next(other["target"] for other in near if other["key"] != row["key"])}
 
     def target_cut_to_a_third(self, row: Row) -> Row | None:
@@ -125,21 +129,23 @@ KINDS = [name for name in vars(Noise) if not name.startswith("_")]
 NEEDS_ITS_ORIGINAL = [name for name in KINDS if name.startswith("duplicate")]
 
 
-def planted(raw: Path, code: str, good: int, each: int, seed: int, others: dict[str, dict[str, str]]) -> pl.DataFrame:
+def planted(raw: Path, code: str, options: argparse.Namespace, others: dict[str, dict[str, str]]) -> pl.DataFrame:
     """Good pairs and noise of one language, with a column `kind`: "good" or a kind of noise."""
     pairs = clean.clean(clean.pair("mediawiki", raw, code, "eng_Latn"), GOOD).pairs
     rows = list(pairs.select("key", "source", "target", "english").iter_rows(named=True))
-    draw = random.Random(f"{seed} {code}")
+    draw = random.Random(f"{options.seed} {code}")
     draw.shuffle(rows)
-    pool, rest = rows[:good], rows[good:]
-    noise = Noise(code, rest or pool, others, draw)
+    place = min(options.good, 2 * len(rows) // 3)
+    pool, rest = rows[:place], rows[place:]
+    noise = Noise(code, rest, others, draw)
     found = [row | {"kind": "good"} for row in pool]
-    for kind in KINDS:
+    for kind in options.kinds:
         make: Callable[[Row], Row | None] = getattr(noise, kind)
-        made = (make(row) for row in (draw.sample(pool, len(pool)) if kind in NEEDS_ITS_ORIGINAL else draw.sample(rest, len(rest))))
-        bad = [row for row in made if row]
+        origin = pool if kind in NEEDS_ITS_ORIGINAL else rest
+        made = (make(row) for row in draw.sample(origin, len(origin)))
+        bad = islice((row for row in made if row), options.each)
         # Later keys: of two duplicates the one that was planted is the second.
-        found += [row | {"kind": kind, "key": f"~{kind}{number}"} for number, row in enumerate(bad[:each])]
+        found += [row | {"kind": kind, "key": f"~{kind}{number}"} for number, row in enumerate(bad)]
     return pl.DataFrame(found).with_columns(
         corpus=pl.lit("mediawiki"), source_language=pl.lit("eng_Latn"), target_language=pl.lit(code), licence=pl.lit("GPL-2.0-or-later")
     )
@@ -150,8 +156,9 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, required=True)
     parser.add_argument("--languages", nargs="+", default=LANGUAGES)
     parser.add_argument("--recipe", default="atlas", help="whose list of filters")
-    parser.add_argument("--good", type=int, default=1000, help="good pairs of each language")
-    parser.add_argument("--each", type=int, default=50, help="noise of each kind and language")
+    parser.add_argument("--good", type=int, default=2000, help="good pairs of each language, at most; two thirds of those there")
+    parser.add_argument("--each", type=int, default=100, help="noise of each kind and language")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="of noise")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--by-language", action="store_true")
     arguments = parser.parse_args()
@@ -164,7 +171,7 @@ def main() -> None:
             others.setdefault(key, {})[code] = text
     tables, seconds = [], dict.fromkeys(columns, 0.0)
     for code in arguments.languages:
-        pairs = planted(arguments.raw, code, arguments.good, arguments.each, arguments.seed, others)
+        pairs = planted(arguments.raw, code, arguments, others)
         for name in columns:
             start = time.process_time()
             steps = filters if name == "all" else [one for one in filters if one["filter"] in ("normalise", name)]
