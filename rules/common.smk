@@ -267,6 +267,12 @@ def searched():
     return {key: value for key, value in config["decontamination"].items() if key != "max_contaminated_rows"}
 
 
+def identifiers_of(wildcards):
+    """What cleaning reads of language_id.tsv, where it asks which language a text is in."""
+    asked = any(step["filter"] == "language" for step in config["cleaning"])
+    return as_json({code: LANGUAGE_ID.get(code) for code in [wildcards.language, *config["pivots"]]}) if asked else ""
+
+
 def instruction_files(wildcards):
     """All instructions a mixture can draw from. Languages kept out of it are left out here, so they never touch it."""
     mixture = config["mixtures"][wildcards.mixture]

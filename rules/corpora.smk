@@ -84,6 +84,7 @@ rule corpus:
             {key: config[key] for key in ("pivots", "cleaning", "empty_corpus")} | {"decontamination": searched()}
         ),
         licences=lambda wildcards: as_json({name: row["licence"] for name, row in CORPORA.items()}),
+        identifiers=identifiers_of,
         absent=lambda wildcards: settings.corpora_of(config, wildcards.language)[1],
     shell:
         "python -m workflow_scripts.corpora.clean --language {wildcards.language} --corpora {input.corpora} --absent {params.absent} "
