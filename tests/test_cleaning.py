@@ -105,6 +105,11 @@ def test_language_leaves_short_texts_and_what_is_no_language_alone():
     assert language_id.foreign("deu_Latn", "12 %") is False
 
 
+def test_the_second_identifier_can_speak_up_for_a_text():
+    for text in ("downwards zigzag arrow", "Chicago Sun Times Article", "transgender symbol"):
+        assert language_id.py3langid(text) != "en" and not language_id.foreign("eng_Latn", text), text
+
+
 def test_a_language_that_no_identifier_knows_passes_with_a_reason_but_its_pivot_is_checked():
     texts = [(ENGLISH, "Foo bar"), (OWN["deu_Latn"], "Foo bar")]
     for code, reason in (("nus_Latn", "no identifier knows Nuer"), ("bos_Latn", "Bosnian is found in 47.0 % of sentences only")):

@@ -69,15 +69,15 @@ def unknown(language: str) -> str:
 def foreign(language: str, text: str) -> bool:
     """Is the text surely in another language than this one, which must not be `unknown`? In doubt, and without a letter, it is not.
 
-    py3langid is asked wherever it has the language's label, since it says how much more probable another one is. CLD2 does not; it counts
-    where the text is not short, it calls itself reliable, and the label is none of its three best.
+    py3langid is asked wherever it has the language's label, since it says how much more probable another one is; CLD2 can speak up for the
+    text. Alone, CLD2 counts where the text is not short, it calls itself reliable, and the label is none of its three best.
     """
     label = tables.read("language_id")[language]["label"]
     if not any(map(str.isalpha, text)):
         return False
     if label in _langid().labels:
         likelihoods = dict(_langid().rank(text))
-        return bool(max(likelihoods.values()) - likelihoods[label] >= MARGIN)
+        return max(likelihoods.values()) - likelihoods[label] >= MARGIN and cld2(text) != label
     reliable, found = _cld2(text, best_effort=False)
     return reliable and label not in found and len(text.encode()) >= CLD2_BYTES
 
