@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 
 LEARNT = 50_000  # pairs that partners are learnt from, evenly spaced
 BATCH = 50_000  # pairs judged at once
+BLOCK = 1_000  # n-grams that are counted at once with all of the other side: most counts are below TOGETHER, and are not kept
 RARE = 5  # an n-gram of fewer pairs has no partner
 COMMON = 0.3  # nor has one that this share of the pairs hold
 TOGETHER = 3  # pairs that partners share at least
@@ -43,7 +44,7 @@ def evidence(sources: Sequence[str], targets: Sequence[str], sizes: tuple[int, i
     sides = [([texts[row] for row in learnt], size) for texts, size in zip((sources, targets), sizes, strict=True)]
     vocabularies = [_vocabulary(texts, size) for texts, size in sides]
     source, target = (_presence(*side, vocabulary) for side, vocabulary in zip(sides, vocabularies, strict=True))
-    together = (source.T @ target).tocsr()
+    together = _together(source, target)
     one, two = (np.asarray(matrix.sum(axis=0)).ravel() for matrix in (source, target))
     ways = _way(together, one, two, len(learnt)), _way(together.T.tocsr(), two, one, len(learnt))
     found: list[Floats] = [np.zeros(0)]
@@ -74,8 +75,20 @@ def _presence(texts: Sequence[str], size: int, vocabulary: dict[str, int]) -> An
     return sparse.csr_matrix((np.ones(len(flat)), flat, ends), shape=(len(texts), len(vocabulary)))
 
 
+def _together(source: Any, target: Any) -> Any:
+    """How many pairs hold both an n-gram of the source and one of the target, where there are enough: source x target, sparse."""
+    source, blocks = source.T.tocsr(), [sparse.csr_matrix((0, target.shape[1]))]
+    for start in range(0, source.shape[0], BLOCK):
+        block = source[start : start + BLOCK] @ target
+        block.data[block.data < TOGETHER] = 0
+        block.eliminate_zeros()
+        blocks.append(block)
+    return sparse.vstack(blocks, format="csr")
+
+
 def _way(together: Any, own: Floats, other: Floats, pairs: int) -> Way:
     """Partners of one side's n-grams, from how many pairs hold both (own x other), hold each, and are there."""
+    together.sort_indices()
     cells = together.tocoo()
     both, left, right = cells.data, own[cells.row], other[cells.col]
     ratio = np.zeros(len(both))
@@ -86,9 +99,12 @@ def _way(together: Any, own: Floats, other: Floats, pairs: int) -> Way:
         (pairs - left - right + both, pairs - left, pairs - right),
     ):
         ratio += np.where(seen > 0, seen * np.log(np.maximum(seen, 1) * pairs / (one * two)), 0)
-    ratio[(both < TOGETHER) | (both * pairs <= left * right)] = 0
-    best = np.lexsort((cells.col, -ratio, cells.row))
-    best = best[np.unique(cells.row[best], return_index=True)[1]]
+    ratio[both * pairs <= left * right] = 0
+    starts = together.indptr[:-1][np.diff(together.indptr) > 0]  # of the n-grams that have any
+    most = np.maximum.reduceat(ratio, starts) if len(starts) else ratio
+    # The first cell of each row that reaches its row's maximum.
+    reached = np.flatnonzero(ratio == np.repeat(most, np.diff([*starts, len(ratio)])))
+    best = reached[np.unique(cells.row[reached], return_index=True)[1]]
     best = best[ratio[best] >= CHANCE]
     partner, there, missing = np.zeros(len(own), np.int64), np.zeros(len(own)), np.zeros(len(own))
     which, shared = cells.row[best], both[best]
