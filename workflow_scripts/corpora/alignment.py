@@ -16,9 +16,9 @@ from scipy import sparse
 
 Floats = NDArray[np.float64]
 
-LEARNT = 50_000  # pairs that partners are learnt from, evenly spaced
-BATCH = 50_000  # pairs judged at once
-BLOCK = 1_000  # n-grams that are counted at once with all of the other side: most counts are below TOGETHER, and are not kept
+LEARNT = 20_000  # pairs that partners are learnt from, evenly spaced
+BATCH = 20_000  # pairs judged at once
+CELLS = 5_000_000  # counts of two n-grams in memory at once
 RARE = 5  # an n-gram of fewer pairs has no partner
 COMMON = 0.3  # nor has one that this share of the pairs hold
 TOGETHER = 3  # pairs that partners share at least
@@ -44,9 +44,7 @@ def evidence(sources: Sequence[str], targets: Sequence[str], sizes: tuple[int, i
     sides = [([texts[row] for row in learnt], size) for texts, size in zip((sources, targets), sizes, strict=True)]
     vocabularies = [_vocabulary(texts, size) for texts, size in sides]
     source, target = (_presence(*side, vocabulary) for side, vocabulary in zip(sides, vocabularies, strict=True))
-    together = _together(source, target)
-    one, two = (np.asarray(matrix.sum(axis=0)).ravel() for matrix in (source, target))
-    ways = _way(together, one, two, len(learnt)), _way(together.T.tocsr(), two, one, len(learnt))
+    ways = _way(source, target), _way(target, source)
     found: list[Floats] = [np.zeros(0)]
     for start in range(0, count, BATCH):
         source, target = (
@@ -75,20 +73,27 @@ def _presence(texts: Sequence[str], size: int, vocabulary: dict[str, int]) -> An
     return sparse.csr_matrix((np.ones(len(flat)), flat, ends), shape=(len(texts), len(vocabulary)))
 
 
-def _together(source: Any, target: Any) -> Any:
-    """How many pairs hold both an n-gram of the source and one of the target, where there are enough: source x target, sparse."""
-    source, blocks = source.T.tocsr(), [sparse.csr_matrix((0, target.shape[1]))]
-    for start in range(0, source.shape[0], BLOCK):
-        block = source[start : start + BLOCK] @ target
-        block.data[block.data < TOGETHER] = 0
-        block.eliminate_zeros()
-        blocks.append(block)
-    return sparse.vstack(blocks, format="csr")
+def _way(own: Any, other: Any) -> Way:
+    """Partners of one side's n-grams, from the pairs that hold them (pairs x n-grams, of either side)."""
+    pairs, sizes = own.shape[0], [np.asarray(matrix.sum(axis=0)).ravel() for matrix in (own, other)]
+    partner, there, missing = np.zeros(len(sizes[0]), np.int64), np.zeros(len(sizes[0])), np.zeros(len(sizes[0]))
+    rows, block = own.T.tocsr(), max(1, CELLS // max(1, len(sizes[1])))
+    for start in range(0, len(sizes[0]), block):
+        together = rows[start : start + block] @ other
+        together.data[together.data < TOGETHER] = 0
+        together.eliminate_zeros()
+        together.sort_indices()
+        which, columns, both = _best(together, sizes[0][start : start + block], sizes[1], pairs)
+        left, anywhere = sizes[0][start + which], sizes[1][columns] / pairs
+        partner[start + which] = columns
+        # The pair that is judged is one of those counted: it is left out, with half a pair added for each outcome.
+        there[start + which] = np.log(np.clip((both - 0.5) / left, LEAST, MOST) / anywhere)
+        missing[start + which] = np.log((1 - np.clip((both + 0.5) / left, LEAST, MOST)) / (1 - anywhere))
+    return Way(partner, there, missing)
 
 
-def _way(together: Any, own: Floats, other: Floats, pairs: int) -> Way:
-    """Partners of one side's n-grams, from how many pairs hold both (own x other), hold each, and are there."""
-    together.sort_indices()
+def _best(together: Any, own: Floats, other: Floats, pairs: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """Rows that have a partner, its column, and how many pairs hold both; from the counts of both, of each, and of all pairs."""
     cells = together.tocoo()
     both, left, right = cells.data, own[cells.row], other[cells.col]
     ratio = np.zeros(len(both))
@@ -100,20 +105,12 @@ def _way(together: Any, own: Floats, other: Floats, pairs: int) -> Way:
     ):
         ratio += np.where(seen > 0, seen * np.log(np.maximum(seen, 1) * pairs / (one * two)), 0)
     ratio[both * pairs <= left * right] = 0
-    starts = together.indptr[:-1][np.diff(together.indptr) > 0]  # of the n-grams that have any
+    starts = together.indptr[:-1][np.diff(together.indptr) > 0]  # of the rows that have any cell
     most = np.maximum.reduceat(ratio, starts) if len(starts) else ratio
-    # The first cell of each row that reaches its row's maximum.
     reached = np.flatnonzero(ratio == np.repeat(most, np.diff([*starts, len(ratio)])))
-    best = reached[np.unique(cells.row[reached], return_index=True)[1]]
-    best = best[ratio[best] >= CHANCE]
-    partner, there, missing = np.zeros(len(own), np.int64), np.zeros(len(own)), np.zeros(len(own))
-    which, shared = cells.row[best], both[best]
-    partner[which] = cells.col[best]
-    anywhere = other[partner[which]] / pairs
-    # The pair that is judged is one of those counted: it is left out, with half a pair added for each outcome.
-    there[which] = np.log(np.clip((shared - 0.5) / own[which], LEAST, MOST) / anywhere)
-    missing[which] = np.log((1 - np.clip((shared + 0.5) / own[which], LEAST, MOST)) / (1 - anywhere))
-    return Way(partner, there, missing)
+    first = reached[np.unique(cells.row[reached], return_index=True)[1]]  # of equals the first column
+    first = first[ratio[first] >= CHANCE]
+    return cells.row[first].astype(np.int64), cells.col[first].astype(np.int64), both[first]
 
 
 def _judge(own: Any, other: Any, way: Way) -> Floats:
