@@ -126,6 +126,10 @@ def given_need(wildcards, attempt):
     return needs.given(config, wildcards.model, attempt)
 
 
+def auditing_need(wildcards, attempt):
+    return needs.auditing(config, CLUSTER, wildcards.model, attempt)
+
+
 def comet_model_need(wildcards, attempt):
     return needs.comet_model(config, wildcards.comet, attempt)
 

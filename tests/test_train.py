@@ -19,7 +19,7 @@ import transformers
 from tests import tiny_model
 from workflow_scripts.common import chat, cli, files, ledger
 from workflow_scripts.mixtures import mix
-from workflow_scripts.models import checkpoints, launch, train
+from workflow_scripts.models import checkpoints, launch, tokens, train
 
 SETTINGS: dict[str, Any] = {
     "method": "lora",
@@ -64,7 +64,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def row(language: str, words: int, answer: str) -> dict[str, Any]:
     text = f"Translate from English to German.\nEnglish: The cat{' sits' * words}.\nGerman:"
     messages = [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
-    return {"language": language, "messages": messages, "corpus": f"cats-{language[:3]}", "licence": "CC0-1.0"}
+    return {"language": language, "target_language": language, "messages": messages, "corpus": f"cats-{language[:3]}", "licence": "CC0-1.0"}
 
 
 def mixture(path: Path, rows: int = 160) -> Path:
@@ -90,8 +90,8 @@ def test_a_mixture_opens_unchanged_in_trl(base: Path, tmp_path: Path) -> None:
     arguments = trl.SFTConfig(output_dir=str(tmp_path), max_length=512, use_cpu=True, report_to=[])
     ready = trl.SFTTrainer(str(base / "model"), arguments, train_dataset=data).train_dataset
     tokenizer = transformers.AutoTokenizer.from_pretrained(base / "model")
-    for tokens, one in zip(ready["input_ids"], data, strict=True):
-        assert tokenizer.decode(tokens) == tokenizer.apply_chat_template(one["messages"], tokenize=False)
+    for ids, one in zip(ready["input_ids"], data, strict=True):
+        assert tokenizer.decode(ids) == tokenizer.apply_chat_template(one["messages"], tokenize=False)
 
 
 def command(base: Path, data: Path, place: Path, **settings: Any) -> list[str]:
@@ -155,7 +155,7 @@ def test_rows_with_nothing_to_learn_are_counted(base: Path, tmp_path: Path) -> N
     assert [found["deu_Latn", name] for name in ("rows", "rows_truncated", "rows_dropped")] == [3, 1, 1]
     assert found["deu_Latn", "tokens"] == sum(len(ids) for ids, _ in rows)
     assert found["deu_Latn", "completion_tokens"] == sum(len(ids) - prompt for ids, prompt in rows)
-    assert [found["zul_Latn", name] for name in train.MEASURES] == [1, 0, 0, 0, 1]
+    assert [found["zul_Latn", name] for name in tokens.MEASURES] == [1, 0, 0, 0, 1]
     polars.DataFrame(given[1:3]).write_parquet(tmp_path / "mixture.parquet")
     with pytest.raises(cli.UserError, match="Raise max_length"):
         train.encode(tokenizer, tmp_path / "mixture.parquet", 60, "lifted")

@@ -34,6 +34,9 @@ WILDCARDS = {
     "export": ("mixture",),
     "given_model": ("model",),
     "trimmed_model": ("model",),
+    "token_audit": ("model",),
+    "token_gate": ("model",),
+    "training_settings": ("model",),
     "trained_model": ("model",),
     "predict": ("model", "benchmark", "shard"),
     "score": ("model", "benchmark", "shard"),
@@ -193,8 +196,17 @@ def expected(config: Config, cluster: description.Cluster) -> Iterator[File]:
         if any(entry.get("mixture") == mixture for entry in config["models"].values()):
             yield File("mixtures", f"results/mixtures/{mixture}.passed", Job("gate", (mixture,)), title=title, after=audited)
     for model, entry in config["models"].items():
-        job, after = Job(f"{settings.kind(entry)}_model", (model,)), _manifest(entry["base"]) if "base" in entry else ""
-        yield File("models", _manifest(model), job, title=f"model {model}", after=after)
+        job, after, title = (
+            Job(f"{settings.kind(entry)}_model", (model,)),
+            _manifest(entry["base"]) if "base" in entry else "",
+            f"model {model}",
+        )
+        if "mixture" in entry:
+            counted = f"results/models/{model}/tokens.csv"
+            yield File("models", counted, Job("token_audit", (model,)), title=title, after=f"results/mixtures/{entry['mixture']}.parquet")
+            yield File("models", f"results/models/{model}/tokens.passed", Job("token_gate", (model,)), title=title, after=counted)
+            yield File("models", f"results/models/{model}/settings.json", Job("training_settings", (model,)), title=title)
+        yield File("models", _manifest(model), job, title=title, after=after)
     for comet in settings.comets(config):
         yield File("models", f"results/comet/models/{comet}/manifest.json", Job("comet_model", (comet,)), title=f"COMET {comet}")
     scores = "results/reports/scores.csv"

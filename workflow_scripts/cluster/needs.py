@@ -27,6 +27,7 @@ HARNESS_CHOICES = 4  # each is read with the question
 HARNESS_ANSWER_TOKENS = 256  # the harness's limit, which a base model mostly runs into
 STEP_SECONDS = 0.02  # least time of one decoding step, whatever the model's size
 START_MINUTES = 10  # start, load, save
+AUDITED_ROWS = 100_000  # rows of a mixture that are rendered and tokenised in a minute, on one CPU core
 SAFETY = 1.5  # a job asks for so many times its estimate
 CHECKPOINTS = 3  # two are kept while the next one is written
 FLOAT32 = 16  # COMET computes in float32, at about this part of the speed that data sheets give for bfloat16
@@ -100,6 +101,12 @@ def training(config: Config, cluster: Cluster, model: str, attempt: int) -> Need
         disk_mb=math.ceil(size * 4 / 1e6 + CHECKPOINTS * checkpoint_mb),
         expected=minutes,
     )
+
+
+def auditing(config: Config, cluster: Cluster, model: str, attempt: int) -> Need:
+    """Counting the tokens of a mixture: a tokenizer, and some thousand rows at a time however many there are."""
+    minutes = 1 + config["mixtures"][config["models"][model]["mixture"]]["examples"] / AUDITED_ROWS
+    return Need(minutes=min(cluster["max_minutes"], grown(30 + SAFETY * minutes, attempt)), mem_mb=grown(3000, attempt), expected=minutes)
 
 
 def _tokens(config: Config, benchmark: str) -> tuple[float, float]:

@@ -17,6 +17,8 @@ KINDS: dict[str, dict[str, Any]] = {
         "dialogues": ["switch", "term", "back", "revise"],
     },
 }
+# What the tokens of each language must keep for a model to be trained on them, where the config says nothing.
+AUDIT = {"max_rows_cut": 0.05, "max_rows_without_target": 0.01, "min_completion_kept": 0.9}
 MOST_RECIPES = 8  # laid over one another
 
 
@@ -347,7 +349,7 @@ def ledger_files(config: Config, results: str = "results") -> list[str]:
         *(f"{results}/instructions/{step}/{language}.ledger.csv" for step in cross_lingual(config) for language in config["languages"]),
         *(f"{results}/instructions/general/{language}.ledger.csv" for language in general_languages(config)),
         *(f"{results}/mixtures/{name}.{part}.csv" for name in config["mixtures"] for part in ("ledger", "audit")),
-        *(f"{results}/models/{name}/ledger.csv" for name in trained),
+        *(f"{results}/models/{name}/tokens.csv" for name in trained),  # holds all that training's own ledger does
     ]
 
 
@@ -359,6 +361,18 @@ def general_languages(config: Config) -> list[str]:
 def kind(model: Mapping[str, Any]) -> str:
     """given, trimmed or trained."""
     return "trained" if "mixture" in model else "trimmed" if "trim" in model else "given"
+
+
+def untrained(config: Config, name: str) -> str:
+    """The nearest model a trained one was made from that was not trained here: its tokenizer and chat template are those of both."""
+    while kind(config["models"][name]) == "trained":
+        name = config["models"][name]["base"]
+    return name
+
+
+def audit(config: Config) -> dict[str, float]:
+    """The limits that the tokens of each language must keep, with defaults."""
+    return AUDIT | config.get("audit", {})
 
 
 def mixtures(config: Config, name: str) -> list[str]:

@@ -25,42 +25,25 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from ..common import chat, cli, files, ledger, lineage
-from . import checkpoints, folder
+from ..common import cli, files, ledger, lineage
+from . import checkpoints, folder, tokens
 
 WINDOW = 16  # batches whose rows are sorted by length together
 SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
-MEASURES = ("rows", "tokens", "completion_tokens", "rows_truncated", "rows_dropped")
 Row = tuple[array, int]  # token ids of prompt and completion; length of the prompt
 
 
 def encode(tokenizer: Any, mixture: Path, max_length: int, model: str) -> tuple[list[Row], list[ledger.Fact]]:
-    """Tokenise a mixture in its order, cut rows to `max_length` tokens, and account for every language in it.
-
-    `rows` counts what the mixture holds; `rows_dropped` those whose whole completion lies beyond the cut (not trained on);
-    `rows_truncated` those that lose only part of it; `tokens` and `completion_tokens` what is trained on in one epoch.
-    """
-    import polars
-
+    """Tokenise a mixture in its order, cut rows to `max_length` tokens, and account for every language in it by `tokens.MEASURES`."""
     rows: list[Row] = []
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for batch in polars.read_parquet(mixture, columns=["language", "messages"]).iter_slices(1000):
-        for language, messages in batch.iter_rows():
-            count = counts[language]
-            prompt, completion = chat.encode_example(tokenizer, messages)
-            ids = array("i", (prompt + completion)[:max_length])
-            kept = max(0, len(ids) - len(prompt))
-            count["rows"] += 1
-            if not kept:
-                count["rows_dropped"] += 1
-                continue
-            count["rows_truncated"] += kept < len(completion)
-            count["tokens"] += len(ids)
-            count["completion_tokens"] += kept
-            rows.append((ids, len(prompt)))
+    for row in tokens.read(tokenizer, mixture):
+        counts[row.language].update(tokens.count(row, max_length))
+        if row.kept(max_length):
+            rows.append((array("i", row.ids(max_length)), len(row.prompt)))
     if not rows:
         raise cli.UserError(f"{mixture}: no row has an answer within max_length={max_length} tokens. Raise max_length.")
-    facts = [ledger.Fact("models", code, model, name, counts[code][name]) for code in sorted(counts) for name in MEASURES]
+    facts = [ledger.Fact("models", code, model, name, counts[code][name]) for code in sorted(counts) for name in tokens.MEASURES]
     return rows, facts
 
 
