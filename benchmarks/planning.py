@@ -73,8 +73,22 @@ rule card:
 rule given_model:
     output: directory("results/models/base/model"), "results/models/base/manifest.json"
     shell: "mkdir {{output[0]}}; touch {{output[1]}}"
+rule token_audit:
+    input: "results/models/base/manifest.json", lambda w: f"results/mixtures/{{M[w.m]}}.parquet"
+    output: "results/models/{{m}}/tokens.csv"
+    wildcard_constraints: m="|".join(m for m in M if m != "base")
+    shell: "touch {{output}}"
+rule token_gate:
+    input: "results/models/{{m}}/tokens.csv"
+    output: "results/models/{{m}}/tokens.passed"
+    shell: "touch {{output}}"
+rule training_settings:
+    output: "results/models/{{m}}/settings.json"
+    shell: "touch {{output}}"
 rule trained_model:
-    input: "results/models/base/manifest.json", lambda w: [f"results/mixtures/{{M[w.m]}}.{{kind}}" for kind in ("parquet", "passed")]
+    input:
+        "results/models/base/manifest.json", "results/models/{{m}}/tokens.passed", "results/models/{{m}}/settings.json",
+        lambda w: [f"results/mixtures/{{M[w.m]}}.{{kind}}" for kind in ("parquet", "passed")]
     output: directory("results/models/{{m}}/model"), "results/models/{{m}}/manifest.json", "results/models/{{m}}/ledger.csv"
     wildcard_constraints: m="|".join(m for m in M if m != "base")
     shell: "mkdir {{output[0]}}; touch {{output[1]}} {{output[2]}}"
@@ -100,7 +114,7 @@ rule tables:
         expand("results/scores/{{m}}/udhr/{{l}}.json", m=M, l=L),
         expand("results/corpora/{{l}}.ledger.csv", l=L), expand("results/instructions/translation/{{l}}.ledger.csv", l=L),
         expand("results/instructions/general/{{l}}.ledger.csv", l=L[:2]), expand("results/mixtures/{{x}}.{{part}}.csv", x=set(M.values()) - {{""}}, part=["ledger", "audit"]),
-        expand("results/models/{{m}}/ledger.csv", m=[m for m in M if m != "base"]), "results/reports/config.json"
+        expand("results/models/{{m}}/tokens.csv", m=[m for m in M if m != "base"]), "results/reports/config.json"
     output: "results/reports/scores.csv", "results/reports/scores.parquet", "results/reports/ledger.csv"
     shell: "touch {{output}}"
 rule report:

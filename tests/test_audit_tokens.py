@@ -269,10 +269,10 @@ def test_the_audit_comes_before_the_first_of_several_trainings(tmp_path: Path) -
 TARGET = "results/models/gemma-3-270m-lifted/manifest.json"
 
 
-@pytest.fixture
-def finished(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the workflow in which all that a trained model needs was made, as far as Snakemake can tell."""
-    folder = workspace.copy(tmp_path / "pivotlift")
+    folder = workspace.copy(tmp_path_factory.mktemp("finished") / "pivotlift")
     for line in workspace.snakemake(folder, TARGET, "--dry-run").splitlines():
         for path in line.strip().removeprefix("output: ").split(", ") if line.strip().startswith("output: ") else ():
             made = folder / path
@@ -283,40 +283,37 @@ def finished(tmp_path: Path) -> Path:
     return folder
 
 
-def test_limits_plan_the_gate_and_what_trains_plans_training(finished: Path) -> None:
-    def planned(change: dict[str, Any]) -> dict[str, int]:
-        (finished / "changed.yaml").write_text(yaml.safe_dump(change), encoding="utf-8")
-        return workspace.planned(finished, TARGET, "--configfile", "changed.yaml")
+def changed(folder: Path, change: dict[str, Any]) -> dict[str, int]:
+    """What is planned with a change of the config."""
+    (folder / "changed.yaml").write_text(yaml.safe_dump(change), encoding="utf-8")
+    return workspace.planned(folder, TARGET, "--configfile", "changed.yaml")
 
-    def sft(**settings: Any) -> dict[str, Any]:
-        return {"models": {"gemma-3-270m-lifted": {"sft": settings}}}
 
-    looser, training = {"audit": {"max_rows_cut": 0.2}}, {"training_settings": 1, "trained_model": 1}
-    assert planned(looser) == {"token_gate": 1}
-    assert planned(sft(learning_rate=1e-4)) == training
-    assert planned(looser | sft(learning_rate=1e-4)) == training | {"token_gate": 1}
-    assert planned(sft(max_length=200)) == training | {"token_gate": 1, "token_audit": 1}
-    benchmark = {"evaluate": {"benchmarks": {"udhr-reading": None}}, "decontamination": {"against": ["messages", "udhr"]}}
-    assert planned({"decontamination": {"max_contaminated_rows": 3}} | sft(seed=2)) == training | {"gate": 1}
-    for model in ("tokens.passed", "tokens.csv"):  # as in a run made before there was an audit
-        (finished / "results/models/gemma-3-270m-lifted" / model).unlink()
-    assert planned({}) == {}
-    assert "trained_model" not in workspace.planned(finished, "results/models/gemma-3-270m-lifted/tokens.passed")
-    _ = benchmark
+LOOSER = {"audit": {"max_rows_cut": 0.2}}
+TRAINING = {"training_settings": 1, "trained_model": 1}
+
+
+def sft(**settings: Any) -> dict[str, Any]:
+    return {"models": {"gemma-3-270m-lifted": {"sft": settings}}}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (LOOSER, {"token_gate": 1}),
+        (LOOSER | sft(learning_rate=1e-4), TRAINING | {"token_gate": 1}),
+        (sft(max_length=200), TRAINING | {"token_audit": 1, "token_gate": 1}),
+        ({"decontamination": {"max_contaminated_rows": 3}} | sft(seed=2), TRAINING | {"gate": 1}),
+    ],
+)
+def test_limits_plan_the_gate_and_what_trains_plans_training(finished: Path, change: dict[str, Any], expected: dict[str, int]) -> None:
+    assert changed(finished, change) == expected
 
 
 def test_changed_code_plans_what_it_is_part_of(finished: Path) -> None:
-    both = {"token_audit": 1, "token_gate": 1, "training_settings": 1, "trained_model": 1}
-    for module, expected in (("gate", {"token_gate"}), ("audit", {"token_audit", "token_gate"}), ("tokens", set(both))):
+    for module, expected in (("audit", {"token_audit", "token_gate"}), ("tokens", {"token_audit", "token_gate", *TRAINING})):
         path = finished / f"workflow_scripts/models/{module}.py"
         before = path.read_bytes()
         path.write_bytes(before + b"# changed\n")
         assert set(workspace.planned(finished, TARGET)) == expected, module
         path.write_bytes(before)
-        assert workspace.planned(finished, TARGET) == {}
-
-
-def test_a_training_that_was_stopped_goes_on_after_a_limit_was_changed(finished: Path) -> None:
-    (finished / TARGET).unlink()
-    assert workspace.planned(finished, TARGET) == {"trained_model": 1}
-    assert workspace.planned(finished, TARGET, "--config", "audit={max_rows_cut: 0.2}") == {"trained_model": 1, "token_gate": 1}

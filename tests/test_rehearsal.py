@@ -70,6 +70,20 @@ def test_how_much_may_be_contaminated_changes_nothing_but_the_gate(run):
     assert set(plan(run, change={"decontamination": {"max_contaminated_rows": 1}})) == {"gate", "tables", "report", "run_config"}
 
 
+def test_what_tokens_must_keep_changes_nothing_but_the_gate(run):
+    assert set(plan(run, change={"audit": {"max_rows_cut": 0.2}})) == {"token_gate", "tables", "report", "run_config"}
+
+
+def test_rows_that_are_cut_too_much_stop_the_run_before_training(run):
+    change = {"models": {TUNED: {"sft": {"max_length": 16}}}}
+    (run / "changed.yaml").write_text(yaml.safe_dump(change), encoding="utf-8")
+    output = workspace.snakemake(run, f"results/models/{TUNED}/manifest.json", *CONFIG, "changed.yaml", check=False)
+    assert "is not trained, because its tokens fail the audit" in output and "swh_Latn 100.0% (max_rows_cut: 0.05)" in output
+    assert "rule trained_model" not in output and (run / f"results/models/{TUNED}/manifest.json").exists()
+    workspace.snakemake(run, f"results/models/{TUNED}/tokens.passed", f"results/models/{TUNED}/settings.json", *CONFIG)
+    assert plan(run) == {}
+
+
 def test_contaminated_rows_stop_the_run_before_training(run):
     found, passed = (run / f"results/mixtures/laptop.{name}" for name in ("contaminated.csv", "passed"))
     clean = found.read_text(encoding="utf-8")
@@ -127,7 +141,7 @@ def test_one_more_language_plans_its_own_data_and_one_training(run):
     jobs = plan(run, change={"languages": [*rehearsal_config(run)["languages"], "ukr_Cyrl"]})
     assert jobs["corpus"] == jobs["translation"] == 1
     assert jobs["benchmark"] == 3
-    assert jobs["mixture"] == jobs["trained_model"] == 1
+    assert jobs["mixture"] == jobs["trained_model"] == jobs["token_audit"] == 1
     assert not {"download", "read_corpus", "given_model", "trimmed_model", "general"} & set(jobs)
 
 

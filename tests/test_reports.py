@@ -96,7 +96,9 @@ def write_ledgers(results: Path, codes: list[str]) -> list[Path]:
         else:
             shares = {"share_planned": 1 / len(codes), "share_realised": 0.9 / len(codes)}
             counts["mixtures", "laptop"] = {"rows_drawn": 80 - number % 40} | shares
-            counts["models", LIFTED] = {"rows": 80, "rows_truncated": 3}
+            counts["models", LIFTED] = {"rows": 80, "rows_truncated": 3, "tokens_per_row": 40 + number + 0.5, "tokens_per_row_p95": 90,
+                                        "share_rows_cut": 0.0375, "share_completion_kept": 0.97, "rows_without_target": 1}  # fmt: skip
+            counts["models", LIFTED]["tokens_per_character" if code == "zho_Hans" else "tokens_per_word"] = 1.25
         for (stage, subject), measures in counts.items():
             facts += [Fact(stage, code, subject, measure, value) for measure, value in measures.items()]
         paths.append(results / f"ledgers/{code}.csv")
@@ -587,6 +589,17 @@ def test_the_table_tells_the_gain_of_every_language(report: Path, capsys: pytest
     assert "A mean of fewer than 6 languages can never reach that" in printed
     with pytest.raises(UserError, match="no trained model has a score on flores200"):
         table.main(["--reports", str(report), "--benchmark", "flores200"])
+
+
+def test_the_index_shows_the_tokens_of_each_language_once(report: Path) -> None:
+    text = (report / "index.html").read_text(encoding="utf-8")
+    rows = re.findall(r'<tr><th scope="row"><a href="languages/(\w+).html">[^<]*</a></th><td class="l">' + LIFTED + "</td>(.*?)</tr>", text)
+    assert sorted(code for code, _ in rows) == sorted(code for code in FEW if code != KEPT_OUT)
+    cells = {code: re.findall(r"<td[^>]*>([^<]*)</td>", row) for code, row in rows}
+    place = FEW.index("deu_Latn")
+    assert cells["deu_Latn"] == ["Latn", "80", f"{40 + place + 0.5:.1f}", "90", "1.25", "–", "3.8", "97.0", "1"]
+    assert cells["zho_Hans"][4:6] == ["–", "1.25"]
+    assert [code for code, _ in rows] == [code for code in reversed(FEW) if code != KEPT_OUT]  # the longest rows first
 
 
 def test_a_leak_is_said_on_the_index(tmp_path: Path) -> None:

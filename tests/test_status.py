@@ -161,7 +161,7 @@ def test_a_run_half_done_shows_each_language_in_its_stage(run):
     assert row(text, "hin_Deva") == "hin_Deva corpora 0 of 2 waiting"
     assert row(text, "deu_Latn") == "deu_Latn scores 6 of 6 done"
     assert row(text, "downloads") == "downloads downloads 10 of 10 done"
-    assert row(text, "model gemma-3-270m-lifted") == "model gemma-3-270m-lifted models 0 of 1 waiting"
+    assert row(text, "model gemma-3-270m-lifted") == "model gemma-3-270m-lifted models 0 of 4 waiting"
     assert "corpora 9 of 27" in text and "benchmarks 36 of 36" in text and "instructions 4 of 28" in text and "scores 6 of 72" in text
     assert text.endswith("languages  1 done, 11 waiting")
 
@@ -195,7 +195,7 @@ def test_a_job_of_slurm_is_shown_with_its_number_its_node_and_its_progress(run):
     write(run, "logs/trained_model/gemma-3-270m-lifted.log", "loading\n\r  2%|▏ | 1/63\r 50%|█████ | 32/63 [01:10<01:08, 2.2s/it]\r\x1b[A")
     text = shown(run, squeue)
     assert row(text, "model gemma-3-270m-lifted") == (
-        "model gemma-3-270m-lifted models 0 of 1 running 15 n3 50%|█████ | 32/63 [01:10<01:08, 2.2s/it]"
+        "model gemma-3-270m-lifted models 0 of 4 running 15 n3 50%|█████ | 32/63 [01:10<01:08, 2.2s/it]"
     )
     shards = {file.language: file.job.values[2] for file in files_of(run) if file.stage == "predictions" and file.job.values[1] == "udhr"}
     assert set(shards.values()) == {"000", "001"}
@@ -210,7 +210,7 @@ def test_a_running_job_does_not_show_the_log_of_the_attempt_before(run):
     os.utime(run / log, (1, 1))
     mark(run, model)
     squeue = SQUEUE.format(folder=run, state="RUNNING", reason="None")
-    assert row(shown(run, squeue), "model gemma-3-270m-lifted") == "model gemma-3-270m-lifted models 0 of 1 running 15 n3"
+    assert row(shown(run, squeue), "model gemma-3-270m-lifted") == "model gemma-3-270m-lifted models 0 of 4 running 15 n3"
     write(run, log, "step 1\n")
     assert row(shown(run, squeue), "model gemma-3-270m-lifted").endswith("running 15 n3 step 1")
 

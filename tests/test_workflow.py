@@ -22,6 +22,7 @@ def fresh(tmp_path_factory):
 def test_a_fresh_clone_plans_everything_without_a_download(fresh):
     counts = workspace.planned(fresh)
     assert counts["given_model"] == counts["trimmed_model"] == counts["trained_model"] == 1
+    assert counts["token_audit"] == counts["token_gate"] == counts["training_settings"] == 1
     assert counts["corpus"] == counts["translation"] == 12
     assert counts["benchmark"] == 12 * 3
     assert counts["predict"] == counts["score"] == 2 * 3 * 2  # models, benchmarks, shards

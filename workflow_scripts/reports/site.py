@@ -228,6 +228,16 @@ def corpora_of(report: Run) -> list[dict[str, Any]]:
     ]
 
 
+def token_table(report: Run) -> list[dict[str, Any]]:
+    """What the audit counted before training, of each model and language with rows; most tokens a row first."""
+    found: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    for fact in report.facts:
+        if fact.stage == "models" and fact.value is not None:
+            found[fact.subject, fact.language][fact.measure] = fact.value
+    rows = [{"model": model, "code": code, **counted} for (model, code), counted in found.items() if "tokens_per_row" in counted]
+    return sorted(rows, key=lambda row: (row["model"], -row["tokens_per_row"], row["code"]))
+
+
 def leaks_of(report: Run) -> dict[str, int]:
     """Training rows that hold text of a benchmark, as the mixtures' audits counted them; only benchmarks with any."""
     counts: dict[str, int] = defaultdict(int)
@@ -277,6 +287,7 @@ def index_page(report: Run, output: Path, jinja: jinja2.Environment) -> None:
         mixture=figure(charts.shares(mixture), label) if len(mixture) else None,
         curve=figure(charts.losses(curve), "Training loss by optimiser step") if len(curve) else None,
         matrix=ledger_matrix(report),
+        token_rows=token_table(report),
         corpora=corpora_of(report),
         config=pretty(report.config),
         data=sorted(data),
