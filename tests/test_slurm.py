@@ -215,6 +215,8 @@ def test_training_on_two_nodes_is_the_training_on_one(cluster: slurm_cluster.Clu
         describe(folder, **SMALL | change)
         config = yaml.safe_load((folder / "tests/rehearsal.yaml").read_text(encoding="utf-8"))
         config["models"] = config["models"] | models
+        # The tiny tokenizer writes most letters byte by byte, so that many rows are cut.
+        config["audit"] = {"max_rows_cut": 1, "max_rows_without_target": 1, "min_completion_kept": 0}
         (folder / "tests/rehearsal.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
         target = "results/models/tiny-lifted/manifest.json"
         environment = cluster.environment | {"GLOO_SOCKET_IFNAME": "lo"}  # nodes of the test cluster are all this machine
