@@ -78,7 +78,8 @@ def test_rows_that_are_cut_too_much_stop_the_run_before_training(run):
     change = {"models": {TUNED: {"sft": {"max_length": 16}}}}
     (run / "changed.yaml").write_text(yaml.safe_dump(change), encoding="utf-8")
     output = workspace.snakemake(run, f"results/models/{TUNED}/manifest.json", *CONFIG, "changed.yaml", check=False)
-    assert "is not trained, because its tokens fail the audit" in output and "swh_Latn 100.0%" in output and "(max_rows_cut: 0.05)" in output
+    assert "is not trained, because its tokens fail the audit" in output
+    assert "swh_Latn 100.0%" in output and "(max_rows_cut: 0.05)" in output
     assert "rule trained_model" not in output and (run / f"results/models/{TUNED}/manifest.json").exists()
     workspace.snakemake(run, f"results/models/{TUNED}/tokens.passed", f"results/models/{TUNED}/settings.json", *CONFIG)
     assert plan(run) == {}
