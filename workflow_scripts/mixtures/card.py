@@ -19,7 +19,8 @@ LOADING = """TRL and anything else that reads conversations, here with `datasets
 datasets.load_dataset("parquet", data_files="data/train.parquet", split="train")  # TRL's SFTTrainer takes it as it is
 ```
 
-LLaMA-Factory: `dataset_dir` is this folder, `dataset` is `{name}`; `dataset_info.json` says the rest.
+LLaMA-Factory: `dataset_dir` is this folder, `dataset` is `{name}`; `dataset_info.json` says the rest. Of a conversation of several turns
+it learns the last answer only with `mask_history: true`.
 
 axolotl:
 
@@ -27,6 +28,8 @@ axolotl:
 datasets:
   - {{path: data/train.parquet, ds_type: parquet, type: chat_template, field_messages: messages}}
 ```
+
+It learns all answers of a conversation of several turns.
 """
 
 
