@@ -126,6 +126,9 @@ def build(
         ((line.benchmark, line.text) for line in contamination.benchmark_lines(benchmarks)), settings["decontamination"]
     )
     partners = pivots_of(language, settings["pivots"])
+    # In the table's order, however they are given: of pairs that are duplicates the first one stays.
+    places = {corpus: place for place, corpus in enumerate(tables.read("corpora"))}
+    corpora = sorted(corpora, key=lambda raw: places.get(name_of(raw, language), len(places)))
     names = [name_of(raw, language) for raw in corpora]
     counts: Counter[tuple[str, str]] = Counter()
     kept = [pl.DataFrame(schema=SCHEMA)]
@@ -155,7 +158,7 @@ def build(
         )
     why = "not in this corpus" if partners else f"the first pivot; its pairs stand under {' and '.join(settings['pivots'][1:])}"
     facts = []
-    for corpus in [*names, *absent] or ["all"]:
+    for corpus in [*names, *sorted(absent)] or ["all"]:
         measures = {measure: count for (name, measure), count in sorted(counts.items()) if name == corpus}
         if measures.get("rows_read"):
             facts += [ledger.Fact("corpora", language, corpus, m, v) for m, v in ({"rows_kept": 0} | measures).items()]
