@@ -93,8 +93,8 @@ def chain(folder: Path, backwards: bool) -> None:
             options = ["--settings", json.dumps(settings), "--output", str(out), "--ledger", str(out.with_suffix(".csv"))]
             module.main([*common, *([] if module is translation else ["--terms", str(found)]), *options])
     inputs = sorted(str(path) for kind in MIXTURE["kinds"] for path in (folder / kind).glob("*.parquet"))
-    options = ["--mixture", "m", "--settings", json.dumps(MIXTURE), "--output", str(folder / "m.parquet"), "--ledger", str(folder / "m.csv")]
-    mix.main([*options, "--instructions", *inputs[::step]])
+    options = ["--mixture", "m", "--settings", json.dumps(MIXTURE), "--output", str(folder / "m.parquet")]
+    mix.main([*options, "--ledger", str(folder / "m.csv"), "--instructions", *inputs[::step]])
 
 
 @pytest.fixture(scope="module")

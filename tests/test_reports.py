@@ -17,7 +17,7 @@ import pytest
 from workflow_scripts.common import files, languages, ledger
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.common.ledger import Fact
-from workflow_scripts.reports import charts, collect, run, significance, site, table
+from workflow_scripts.reports import charts, collect, run, significance, site, table, totals
 from workflow_scripts.scores import choice, score
 
 FEW = ["eng_Latn", "zho_Hans", "deu_Latn", "arb_Arab", "tha_Thai", "zul_Latn"]
@@ -470,8 +470,34 @@ def test_a_run_without_models(tmp_path: Path) -> None:
     text = " ".join(Page(output / "index.html").text.split())
     assert "This run made data only" in text
     assert "kept out of training" in text
+    assert '<th scope="row">rows read</th><td>6</td><td>6,015</td>' in (output / "index.html").read_text(encoding="utf-8")
     assert len((output / "scores.csv").read_text().splitlines()) == 1
     assert (output / "data/mixtures.csv").exists()
+
+
+def test_totals_are_the_sums_of_the_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = [
+        Fact("corpora", code, corpus, measure, value)
+        for code, corpus, read, kept in (("deu_Latn", "a", 10, 7), ("deu_Latn", "b", 5, 5), ("swh_Latn", "a", 1_000, 0))
+        for measure, value in {"rows_kept": kept, "dropped:copy": read - kept, "rows_read": read}.items()
+    ]
+    facts += [
+        Fact("mixtures", "deu_Latn", "m", "share_planned", 0.5),
+        Fact("mixtures", "zul_Latn", "m", "rows_drawn", reason="n/a: kept out"),
+    ]
+    ledger.write(tmp_path / "ledger.csv", facts)
+    totals.main(["--ledger", str(tmp_path / "ledger.csv")])
+    assert capsys.readouterr().out.strip().splitlines() == [
+        "corpora, over 2 languages",
+        "",
+        "| rows | languages | a | b | all |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| rows read | 2 | 1,010 | 5 | 1,015 |",
+        "| dropped: copy | 2 | 1,003 |  | 1,003 |",
+        "| rows kept | 1 | 7 | 5 | 12 |",
+    ]
+    with pytest.raises(UserError, match=r"snakemake nowhere\.csv"):
+        totals.main(["--ledger", "nowhere.csv"])
 
 
 def test_too_few_resamples_are_said(report: Path, tmp_path: Path) -> None:

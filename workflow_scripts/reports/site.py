@@ -25,7 +25,7 @@ from markupsafe import Markup
 from sacrebleu.metrics import CHRF
 
 from ..common import cli, files, languages, ledger, tables
-from . import charts, run
+from . import charts, run, totals
 from .collect import STAGES
 from .run import CLASSES, WORSE, Pair, Run, name_of
 
@@ -217,17 +217,6 @@ def ledger_matrix(report: Run) -> dict[str, Any]:
     return {"stages": stages, "rows": rows}
 
 
-def corpora_of(report: Run) -> list[dict[str, Any]]:
-    """The corpora of the run with their rows over all languages."""
-    totals: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    for fact in report.facts:
-        if fact.stage == "corpora" and fact.value is not None:
-            totals[fact.subject][fact.measure] += fact.value
-    return [
-        {"corpus": corpus, "read": int(found["rows_read"]), "kept": int(found["rows_kept"])} for corpus, found in sorted(totals.items())
-    ]
-
-
 def token_table(report: Run) -> list[dict[str, Any]]:
     """What the audit counted before training, of each model and language with rows; most tokens a row first."""
     found: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
@@ -288,7 +277,7 @@ def index_page(report: Run, output: Path, jinja: jinja2.Environment) -> None:
         curve=figure(charts.losses(curve), "Training loss by optimiser step") if len(curve) else None,
         matrix=ledger_matrix(report),
         token_rows=token_table(report),
-        corpora=corpora_of(report),
+        totals={stage: found for stage in totals.STAGES if (found := totals.totals(report.facts, stage))[1]},
         config=pretty(report.config),
         data=sorted(data),
     )  # fmt: skip
