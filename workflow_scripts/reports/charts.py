@@ -4,7 +4,7 @@ Colours are written as the fixed values below and are matched by the style sheet
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import altair as alt
@@ -16,6 +16,7 @@ VERDICT_COLOURS = {"better": LIFTED, "worse": WORSE, "no clear difference": BASE
 FONT = "system-ui, sans-serif"
 HEADING = "\u2007"  # figure space: marks an entry of the language axis as the heading of a group
 LOSS_POINTS = 300
+LABEL_LIMIT, LABEL_STEP = 220, 7.5  # pixels: of a label at most, of a bold letter in the widest of the usual fonts
 
 alt.data_transformers.disable_max_rows()
 
@@ -24,9 +25,10 @@ def svg(chart: Any, label: str) -> str:
     """Draw a chart as an SVG element to be put into a page, described for screen readers by `label`."""
     axis = {"labelColor": TEXT, "titleColor": TEXT, "gridColor": GRID, "domainColor": GRID, "tickColor": GRID}
     chart = chart.configure(background="transparent", font=FONT, padding=14).configure_view(stroke=None)
-    chart = chart.configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelLimit=220, **axis)
+    chart = chart.configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelLimit=LABEL_LIMIT, **axis)
     chart = chart.configure_header(labelColor=TEXT, labelFontSize=13, labelFontWeight="bold", title=None)
-    chart = chart.configure_legend(labelColor=TEXT, titleColor=TEXT, labelFontSize=12, orient="top", title=None)
+    # Padding, because browsers draw text wider than vl-convert measures it: two legends must not touch.
+    chart = chart.configure_legend(labelColor=TEXT, titleColor=TEXT, labelFontSize=12, orient="top", title=None, padding=10)
     drawing = vl_convert.vegalite_to_svg(chart.to_dict())
     drawing = re.sub(r"-?\d+\.\d{2,}", lambda number: f"{float(number[0]):.1f}", drawing)
     # Vega describes each of thousands of marks; a label of the whole serves readers better, and the tables have the numbers.
@@ -56,13 +58,15 @@ def grouped_axis(languages: Sequence[tuple[str, str]]) -> list[str]:
     return entries
 
 
-def language_axis() -> alt.Axis:
+def language_axis(entries: Iterable[str]) -> alt.Axis:
+    """An axis with room for its longest label: browsers draw text wider than vl-convert measures it, and cut off what does not fit."""
     heading = f"slice(datum.label, 0, 1) == '{HEADING}'"
     return alt.Axis(
         title=None,
         domain=False,
         ticks=False,
         grid=False,
+        minExtent=min(LABEL_LIMIT, LABEL_STEP * max(map(len, entries), default=0)),
         labelFontWeight={"condition": {"test": heading, "value": "bold"}, "value": "normal"},
     )
 
@@ -73,7 +77,8 @@ def dumbbell(view: pd.DataFrame, languages: Sequence[tuple[str, str]], labels: d
     `view` has the columns name, group (the direction), base_value, base_low, base_high, same_value, value, low, high, verdict.
     `labels` names the three marks: same (base, same protocol), base (the baseline), model.
     """
-    y = alt.Y("name:N", sort=None, scale=alt.Scale(domain=grouped_axis(languages)), axis=language_axis())
+    entries = grouped_axis(languages)
+    y = alt.Y("name:N", sort=None, scale=alt.Scale(domain=entries), axis=language_axis(entries))
     columns = [name for name in ("base_value", "base_low", "base_high", "same_value", "value", "low", "high") if name in view]
     data = view[["name", "group", "verdict", *columns]].round(2)
     x = alt.X("value:Q", title=metric, scale=alt.Scale(zero=True, nice=True), axis=alt.Axis(tickCount=5, domain=False, ticks=False))
@@ -119,7 +124,7 @@ def dumbbell(view: pd.DataFrame, languages: Sequence[tuple[str, str]], labels: d
 
 def shares(view: pd.DataFrame) -> Any:
     """Share of each language in a mixture, planned and realised, in percent; one panel a mixture."""
-    y = alt.Y("name:N", sort=list(dict.fromkeys(view["name"])), axis=language_axis())
+    y = alt.Y("name:N", sort=list(dict.fromkeys(view["name"])), axis=language_axis(view["name"]))
     chart = alt.Chart()
     bars = chart.mark_bar(aria=False, height=9, color=LIFTED, fillOpacity=0.6).encode(
         x=alt.X("realised:Q", title="share of the rows, %", axis=alt.Axis(tickCount=6, domain=False, ticks=False)), y=y
