@@ -110,8 +110,25 @@ def test_terms_stand_in_both_texts_and_are_translations(pairs: pl.DataFrame, mad
     assert right[True] > 0.9 * right.total() > 1200, right
 
 
-def test_writing_that_cannot_be_split_has_no_terms_but_dialogues(tmp_path: Path) -> None:
-    made = run(bitext("tha_Thai", 60), tmp_path, "tha_Thai")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["เปิด", "โปรแกรม", "แก้ไข", "ข้อความ"],
+        ["ເປີດ", "ໂປຣ", "ແກຣມ"],
+        ["បើក", "កម្មវិធី", "កែសម្រួល", "អត្ថបទ"],
+        ["テキスト", "編集", "プログラム"],
+        ["打开", "𠀀", "文本", "编辑", "程序"],  # the second outside of the basic plane
+    ],
+)
+def test_writing_without_spaces_is_split_into_words(words: list[str]) -> None:
+    text = "(" + "".join(words) + ") menu"
+    one = terms.side(pl.Series([text]))
+    assert one.tokens == [[*words, "menu"]]
+    assert [text[start:end] for start, end in one.places[0]] == [*words, "menu"]
+
+
+def test_a_language_without_terms_has_dialogues(tmp_path: Path) -> None:
+    made = run(bitext("tha_Thai", 60).with_columns(target="w" + pl.col("key")), tmp_path, "tha_Thai")
     assert facts(made, "constrained") == {"dropped:no term": 240, "rows": 0}
     assert facts(made, "interactive") == {"rows:back": facts(made, "interactive")["rows:back"], "rows": 240} | {
         "rows:switch": 240 - facts(made, "interactive")["rows:back"]

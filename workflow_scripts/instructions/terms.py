@@ -5,8 +5,8 @@
 
 fast_align's model (Dyer et al. 2013, NAACL; sil-thot's implementation) is trained on the language's own pairs, once for each pivot, both
 ways, and symmetrised by grow-diag (Koehn et al. 2003). A term is a phrase pair that is consistent with that alignment (the same paper), of
-words that are not common ones, and that goes together in the whole bitext: see `LEAST_DICE`. Writing without spaces is aligned letter by
-letter; in Chinese a term may so begin or end inside a word, in Thai, Lao, Khmer, Burmese and kana there is none.
+words that are not common ones, and that goes together in the whole bitext: see `LEAST_DICE`. Writing without spaces (Chinese, Japanese,
+Thai, Lao, Khmer, Burmese) is split into words by ICU's dictionaries.
 
 Output: Parquet, `id` of the pair and `terms`, 1 to 3 of `source` and `target` that do not overlap; pairs without a term are absent.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
+from icu4py.breakers import WordBreaker
 
 from ..common import cli, files, ledger
 
@@ -30,15 +31,16 @@ ROUNDS = 5  # of expectation maximisation, fast_align's own default
 MOST_TERMS = 3
 LEAST_SEEN = 3  # pairs that hold the term on both sides, aligned
 LEAST_DICE = 0.5  # 2 x aligned / (pairs with the source + pairs with the target)
-COMMON, COMMON_LETTER = 0.01, 0.1  # a word, a letter of writing without spaces, in more of the texts than this is a function word
+COMMON = 0.01  # a word in more of the texts than this is a function word
 COMMON_COUNT = 10  # but not in fewer texts than this
 
-# Written without spaces: each letter with its marks is a token. Tibetan parts its syllables, which are tokens like words.
-UNSPACED = r"\p{sc=Hani}\p{sc=Hira}\p{sc=Kana}\p{sc=Thai}\p{sc=Laoo}\p{sc=Khmr}\p{sc=Mymr}"
-LETTER = rf"[[{UNSPACED}]&&\p{{L}}]\p{{M}}*"
-TOKEN = rf"{LETTER}|[[\p{{L}}\p{{N}}]--[{UNSPACED}]][[\p{{L}}\p{{M}}\p{{N}}\x{{200c}}\x{{200d}}]--[{UNSPACED}]]*"
+# Runs of writing without spaces, which ICU splits, and words of all other. Tibetan parts its syllables, which are tokens like words.
+UNSPACED = r"\p{sc=Hani}\p{sc=Hira}\p{sc=Kana}\p{sc=Thai}\p{sc=Laoo}\p{sc=Khmr}\p{sc=Mymr}\x{30fc}"
+RUN = rf"[[{UNSPACED}]&&[\p{{L}}\p{{M}}]]+"
+WORD = rf"[[\p{{L}}\p{{N}}]--[{UNSPACED}]][[\p{{L}}\p{{M}}\p{{N}}\x{{200c}}\x{{200d}}]--[{UNSPACED}]]*"
+SILENT = rf"\p{{Nd}}|^[[{UNSPACED}]--\p{{sc=Hani}}]\p{{M}}*$"  # numbers; one letter of Thai or kana
 GLUE = ("", " ", "་", "-", "'", "’")  # what may stand between the tokens of a term
-MOST_WORDS, MOST_LETTERS = 2, 4
+MOST_WORDS = 2
 NOTHING = ("",)  # in the place of a text without a token
 
 
@@ -48,7 +50,6 @@ class Side(NamedTuple):
     texts: list[str]
     tokens: list[list[str]]
     places: list[list[tuple[int, int]]]
-    letters: set[str]  # tokens that are single letters of writing without spaces
     common: set[str]  # tokens that a term may not begin or end with
 
 
@@ -62,40 +63,37 @@ class Span(NamedTuple):
 
 def side(texts: pl.Series) -> Side:
     """Split every text into tokens."""
-    found = texts.str.extract_all(TOKEN)
-    folded = found.list.eval(pl.element().str.to_lowercase())
-    seen = folded.list.unique().explode().drop_nulls().value_counts(name="texts")
-    letter = pl.col(seen.columns[0]).str.contains(rf"^(?:{LETTER})$")
-    # A letter of Thai or kana means nothing by itself, so nothing can be said of where words begin: only Chinese ones may be terms.
-    # Nor may numbers.
-    token = pl.col(seen.columns[0])
-    silent = (letter & ~token.str.contains(r"\p{sc=Hani}")) | token.str.contains(r"\p{Nd}")
-    limit = len(texts) * pl.when(letter).then(COMMON_LETTER).otherwise(COMMON)
-    common = seen.filter(silent | (pl.col("texts") > pl.max_horizontal(limit, pl.lit(COMMON_COUNT))))
-    places = []
-    for text, tokens in zip(texts, found.to_list(), strict=True):
-        own, end = [], 0
-        for token in tokens:
-            start = text.index(token, end)
-            end = start + len(token)
-            own.append((start, end))
-        places.append(own)
-    return Side(texts.to_list(), folded.to_list(), places, set(seen.filter(letter)[seen.columns[0]]), set(common[seen.columns[0]]))
+    runs = texts.str.extract_all(RUN).to_list()
+    all_tokens, all_places = [], []
+    for text, found, unspaced in zip(texts, texts.str.extract_all(f"{RUN}|{WORD}").to_list(), runs, strict=True):
+        tokens, places, end = [], [], 0
+        for piece in found:
+            for word in WordBreaker(piece, "root") if piece in unspaced else (piece,):
+                start = text.index(word, end)
+                end = start + len(word)
+                tokens.append(word.lower())
+                places.append((start, end))
+        all_tokens.append(tokens)
+        all_places.append(places)
+    seen = Counter(token for tokens in all_tokens for token in set(tokens))
+    most = max(COMMON * len(texts), COMMON_COUNT)
+    words = pl.Series(list(seen), dtype=pl.String)
+    common = {token for token, count in seen.items() if count > most}.union(words.filter(words.str.contains(SILENT)))
+    return Side(texts.to_list(), all_tokens, all_places, common)
 
 
 def spans(one: Side, row: int) -> Iterator[Span]:
-    """Every piece of a text that may be a term: up to `MOST_WORDS` words or 2 to `MOST_LETTERS` letters, none at its ends a common one."""
+    """Every piece of a text that may be a term: up to `MOST_WORDS` words, none at its ends a common one."""
     text, tokens, places = one.texts[row], one.tokens[row], one.places[row]
     for first, token in enumerate(tokens):
-        unspaced = token in one.letters
-        for last in range(first, min(first + (MOST_LETTERS if unspaced else MOST_WORDS), len(tokens))):
-            if (tokens[last] in one.letters) != unspaced or (last > first and text[places[last - 1][1] : places[last][0]] not in GLUE):
+        for last in range(first, min(first + MOST_WORDS, len(tokens))):
+            if last > first and text[places[last - 1][1] : places[last][0]] not in GLUE:
                 break
             if one.common.intersection((token, tokens[last])):
                 continue
             piece = text[places[first][0] : places[last][1]]
-            # One letter is no word, and a word of two Latin letters is rarely a term.
-            if len(piece) >= (2 if unspaced or not piece.isascii() else 3):
+            # A word of one letter, or of two Latin ones, is rarely a term.
+            if len(piece) >= (3 if piece.isascii() else 2):
                 yield Span(first, last, piece)
 
 
