@@ -277,7 +277,7 @@ def index_page(report: Run, output: Path, jinja: jinja2.Environment) -> None:
         curve=figure(charts.losses(curve), "Training loss by optimiser step") if len(curve) else None,
         matrix=ledger_matrix(report),
         token_rows=token_table(report),
-        totals={stage: found for stage in totals.STAGES if (found := totals.totals(report.facts, stage))[1]},
+        totals={stage: own for stage in totals.STAGES if (own := totals.totals(report.facts, stage))[1]},
         config=pretty(report.config),
         data=sorted(data),
     )  # fmt: skip
