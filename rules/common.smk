@@ -118,8 +118,19 @@ def training_extra(wildcards, attempt):
     return f"{warning} --ntasks-per-node=1 --gpus-per-node={need.gpus // need.nodes}" if need.nodes > 1 else warning
 
 
+def answering_cpus(benchmark):
+    """The shards of a benchmark share the CPUs of this machine; on a cluster, those of a job are cpus_per_task."""
+    return max(1, len(os.sched_getaffinity(0)) // needs.shards(config, CLUSTER, benchmark)) if workflow.local_exec else 1
+
+
 def answering_need(benchmark, languages):
     return lambda wildcards, attempt: needs.answering(config, CLUSTER, wildcards.model, benchmark, len(languages), attempt)
+
+
+def answering_memory(benchmark, languages):
+    """Each of the processes holds the model."""
+    need = answering_need(benchmark, languages)
+    return lambda wildcards, attempt, threads: threads * need(wildcards, attempt).mem_mb
 
 
 def given_need(wildcards, attempt):

@@ -32,11 +32,12 @@ for benchmark, shard, shard_languages in [entry for entry in SHARDS if entry[0] 
             f"results/cost/predict/{{model}}/{benchmark}/{shard}.tsv"
         conda:
             "../envs/main.yaml"
+        threads: answering_cpus(benchmark)
         resources:
             **CLUSTER["gpu_jobs"],
             gpu=1,
             cpus_per_task=CLUSTER["cpus_per_gpu"],
-            mem_mb=part(answering_need(benchmark, shard_languages), "mem_mb"),
+            mem_mb=answering_memory(benchmark, shard_languages),
             runtime=part(answering_need(benchmark, shard_languages), "minutes"),
             expected_minutes=part(answering_need(benchmark, shard_languages), "expected"),
             disk_mb=part(answering_need(benchmark, shard_languages), "disk_mb"),
@@ -53,4 +54,4 @@ for benchmark, shard, shard_languages in [entry for entry in SHARDS if entry[0] 
             "python -m workflow_scripts.predictions.answer --model {wildcards.model} --model-folder {input.model} "
             "--manifest {input.manifest} --benchmark {params.benchmark} --languages {params.languages} "
             "--benchmark-folder {params.benchmark_folder} --settings {params.settings:q} --work {params.folder}/{params.work} "
-            "--output-folder {params.folder} > {log} 2>&1"
+            "--output-folder {params.folder} --cpus {threads} --memory-mb {resources.mem_mb} > {log} 2>&1"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from workflow_scripts.common import chat, files, tables
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.instructions import translation
 from workflow_scripts.models import train
-from workflow_scripts.predictions import answer, prompts
-from workflow_scripts.predictions.engine import Engine, Request, load_tokenizer, token_limit
+from workflow_scripts.predictions import answer, processes, prompts
+from workflow_scripts.predictions.engine import Engine, Request, counter, load_tokenizer, token_limit
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = 'say "{text}" to {target}\\n \\ \x01\x1b[0m\u2028\t{{source}}\r\nand a second line'
@@ -102,7 +103,7 @@ def command(model: Path, texts: Path, languages: list[str], settings: dict[str, 
     """Arguments of answer.py; output and work folders stand beside the benchmark's."""
     places = {"--model-folder": model, "--manifest": model.parent / "manifest.json", "--benchmark-folder": texts}
     places |= {"--work": texts.parent / "work", "--output-folder": texts.parent / "out"}
-    arguments = ["--model", "tiny", "--benchmark", "test", "--languages", *languages, "--settings", json.dumps(settings)]
+    arguments = ["--model", "tiny", "--benchmark", "test", "--languages", *languages, "--settings", json.dumps(settings), "--cpus", "1"]
     return arguments + [str(part) for place in places.items() for part in place]
 
 
@@ -460,6 +461,61 @@ def test_kill_then_resume_gives_the_same_bytes(model: Path, texts: Path, capsys:
     assert answered == 48 - done
     assert out.read_bytes() == whole
     assert not work.exists()
+
+
+def test_processes_answer_as_one_does(model: Path, texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two processes, after a run that was cut off, give the bytes of one."""
+    arguments, out = command(model, texts, ["hin_Deva"], FLORES | {"max_new_tokens": 12}), texts.parent / "out"
+    assert run(capsys, arguments) == (20, 0)
+    whole = {path: path.read_bytes() for path in out.iterdir()}
+    for path, text in whole.items():
+        path.write_bytes(b"".join(text.splitlines(keepends=True)[:3]))
+    assert run(capsys, [*arguments, "--cpus", "2"]) == (17, 3)
+    assert {path: path.read_bytes() for path in whole} == whole
+
+
+def test_engines_that_share_turns_answer_everything_once(lettered: Path, texts: Path) -> None:
+    """Choosing and writing; in one process here, which takes no other turns than two do."""
+    todo: answer.Todo = []
+    for language in ("deu_Latn", "hin_Deva"):
+        benchmark(texts, language, shape="belebele", devtest=7)
+        for question in prompts.questions(texts, language, LETTERS | {"protocols": ["letters", "harness", "chat"]}):
+            assert isinstance(question, prompts.Question)
+            todo.append((language, question))
+    engine = Engine(lettered, 2)
+    expected = dict(answer.compute(engine, todo, LETTERS))
+    turns = [counter() for _ in answer.by_kind(todo)]
+    both = [answer.compute(engine, todo, LETTERS, turns) for _ in range(2)]
+    found = [row for pair in itertools.zip_longest(*both) for row in pair if row]
+    assert len(found) == len(todo) and dict(found) == expected
+
+
+def test_processes_are_as_many_as_have_cpus_work_and_memory() -> None:
+    assert [processes.count(cpus, 100, 8, 1000, 64_000) for cpus in (1, 4, 64)] == [1, 4, 13]
+    assert [processes.count(8, items, 8, 1000, 64_000) for items in (1, 8, 9, 1000)] == [1, 1, 2, 8]
+    assert [processes.count(8, 1000, 8, 30_000, memory) for memory in (16_000, 64_000, 500_000)] == [1, 2, 8]
+
+
+def test_weights_are_counted_as_float32(model: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    network = AutoModelForCausalLM.from_pretrained(model)
+    expected = sum(weight.numel() for weight in network.parameters()) * 4 / 1e6
+    network.bfloat16().save_pretrained(tmp_path, max_shard_size="50KB")
+    assert processes.weights_mb(model) == processes.weights_mb(tmp_path) == pytest.approx(expected)
+
+
+def some(ends: int) -> Iterator[int]:
+    yield 1
+    if ends == 1:
+        raise UserError("the disk is full.")
+    os.kill(os.getpid(), ends)
+
+
+def test_what_ends_a_process_is_said_in_one_line() -> None:
+    for ends, message in ((1, r"^the disk is full\.$"), (signal.SIGKILL, r"^one of 2 processes that answer was killed \(signal 9\)")):
+        with pytest.raises(UserError, match=message):
+            list(processes.spread(some, (ends,), 2))
 
 
 def test_new_line_after_a_torn_one_is_kept(tmp_path: Path) -> None:

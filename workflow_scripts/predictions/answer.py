@@ -11,19 +11,24 @@ results/benchmarks/udhr --settings '{...}' --work work/udhr-0 --output-folder re
 
 import argparse
 import json
+import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..common import chat, cli, files
-from . import choices, prompts
-from .engine import ENGINE_VERSION, Engine, Request, token_limit
+from . import choices, processes, prompts
+from .engine import ENGINE_VERSION, Counter, Engine, Request, counter, take, token_limit
 
 ANSWER_FIELDS = {"answer", "finish", "tokens", "logprobs"}
+CHOOSING = ("letters", "harness")
 HARNESS_CHOICES = tuple(f" {letter}" for letter in prompts.LETTERS)
+
+Todo = list[tuple[str, prompts.Question]]  # language and question
+Found = tuple[int, dict[str, Any]]  # place in it, and the fields of the answer
 
 
 def content_key(fingerprint: str, question: prompts.Question, settings: dict[str, Any]) -> str:
@@ -109,22 +114,56 @@ def as_request(engine: Engine, language: str, question: prompts.Question, settin
     return Request(chat.encode_prompt(engine.tokenizer, question.messages), limit, group)
 
 
-def compute(engine: Engine, todo: list[tuple[str, prompts.Question]], settings: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Answer `todo` (language, question): gives (index in todo, fields of the answer) as each one is ready."""
+def by_kind(todo: Todo) -> dict[tuple[str, str], list[int]]:
+    """What can be answered together, as places in `todo`: prompts of one language and protocol share their worked examples; what is
+    written is batched over languages.
+    """
     kinds: dict[tuple[str, str], list[int]] = {}
     for index, (language, question) in enumerate(todo):
-        # Prompts of one language and protocol share their worked examples; what is written is batched over languages.
-        choosing = question.kind in ("letters", "harness")
+        choosing = question.kind in CHOOSING
         kinds.setdefault((question.kind, f"{language} {question.protocol}" if choosing else ""), []).append(index)
-    for (kind, _), places in kinds.items():
-        if kind in ("letters", "harness"):
+    return kinds
+
+
+def compute(engine: Engine, todo: Todo, settings: dict[str, Any], turns: Sequence[Counter] | None = None) -> Iterator[Found]:
+    """Answer `todo`: gives each answer as it is ready.
+
+    Processes that share `turns`, one for each of `by_kind`, share the work. Choices of one language and protocol are never dealt out: their
+    log-probabilities depend on batch mates in the last digit, and so are the same for any number of processes.
+    """
+    kinds = by_kind(todo)
+    for ((kind, _), places), turn in zip(kinds.items(), turns or [counter() for _ in kinds], strict=True):
+        if kind not in CHOOSING:
+            requests = [as_request(engine, *todo[index], settings) for index in places]
+            for place, answer in engine.generate(requests, settings["stop"] if kind == "translation" else "", turn):
+                yield places[place], {"answer": answer.text, "finish": answer.finish, "tokens": answer.tokens}
+        elif take(turn, 1, 1):
             for place, logprobs in choices.choose(engine, as_choices(engine, [todo[index][1] for index in places])):
                 best = max(range(len(logprobs)), key=lambda choice: logprobs[choice])
                 yield places[place], {"answer": str(best + 1), "logprobs": [round(value, 6) for value in logprobs]}
-        else:
-            requests = [as_request(engine, *todo[index], settings) for index in places]
-            for place, answer in engine.generate(requests, settings["stop"] if kind == "translation" else ""):
-                yield places[place], {"answer": answer.text, "finish": answer.finish, "tokens": answer.tokens}
+
+
+def loaded(folder: Path, threads: int, *work: Any) -> Iterator[Found | None]:
+    """What each process does: load the model (gives None), then `compute`."""
+    import torch
+
+    if not torch.cuda.is_available():
+        torch.set_num_threads(threads)
+    todo, settings, turns = work
+    engine = Engine(folder, settings["batch_size"])
+    yield None
+    yield from compute(engine, todo, settings, turns)
+
+
+def answered(folder: Path, todo: Todo, settings: dict[str, Any], cpus: int, memory_mb: float) -> Iterator[Found | None]:
+    """Answer `todo` on the GPU if there is one, else on so many CPUs; gives None where a process has loaded the model."""
+    import torch
+
+    workers = 1
+    if not torch.cuda.is_available():
+        workers = processes.count(cpus, len(todo), settings["batch_size"], processes.weights_mb(folder), memory_mb)
+    turns = [counter() for _ in by_kind(todo)]
+    return processes.spread(loaded, (folder, max(1, cpus // workers), todo, settings, turns), workers)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -138,6 +177,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--settings", type=cli.json_object, required=True)
     parser.add_argument("--work", type=Path, required=True, help="answers of a run that was cut off; one folder a shard")
     parser.add_argument("--output-folder", type=Path, required=True)
+    cpus = len(os.sched_getaffinity(0))
+    parser.add_argument("--cpus", type=int, default=cpus, help="by default all usable; without a GPU, a process on each")
+    memory = 0.8 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+    parser.add_argument("--memory-mb", type=float, default=memory, help="for all processes; by default four fifths of this machine's")
     args = parser.parse_args(argv)
 
     fingerprint = files.read_json(args.manifest)["fingerprint"]
@@ -162,11 +205,13 @@ def main(argv: list[str] | None = None) -> None:
         from tqdm import tqdm
 
         start = time.monotonic()
-        engine = Engine(args.model_folder, args.settings["batch_size"])
-        loaded = time.monotonic()
-        names, tokens = list(todo), 0
+        ready, names, tokens = start, list(todo), 0
         with tqdm(total=len(todo), desc=f"{args.model} {args.benchmark}", unit="item", file=sys.stderr) as progress:
-            for index, answer in compute(engine, list(todo.values()), args.settings):
+            for found in answered(args.model_folder, list(todo.values()), args.settings, args.cpus, args.memory_mb):
+                if found is None:
+                    ready = time.monotonic()
+                    continue
+                index, answer = found
                 key = names[index]
                 append(work[todo[key][0]], {"key": key} | answer)
                 answers[key] = answer
@@ -174,7 +219,7 @@ def main(argv: list[str] | None = None) -> None:
                 if tokens := tokens + answer.get("tokens", 0):
                     progress.set_postfix_str(f"{tokens / progress.format_dict['elapsed']:.0f} tokens/s", refresh=False)
         # `make cost` reads this: what is neither is time in which the GPU was held and idle.
-        print(f"load {loaded - start:.1f} s, answer {time.monotonic() - loaded:.1f} s", file=sys.stderr)
+        print(f"load {ready - start:.1f} s, answer {time.monotonic() - ready:.1f} s", file=sys.stderr)
 
     for language, rows in asked.items():
         files.write_jsonl(output[language], (record(row, key, answers) for row, key in zip(rows, keys[language], strict=True)))
