@@ -15,7 +15,7 @@ sys.path.insert(0, str(workflow.basedir))
 from workflow_scripts.benchmarks import sources
 from workflow_scripts.benchmarks.material import Material
 from workflow_scripts.cluster import description, jobs, needs, preflight
-from workflow_scripts.common import code, harness, tables
+from workflow_scripts.common import code, harness, machine, tables
 from workflow_scripts.common import config as settings
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.common.languages import by_alias, registry
@@ -119,18 +119,21 @@ def training_extra(wildcards, attempt):
 
 
 def answering_cpus(benchmark):
-    """The shards of a benchmark share the CPUs of this machine; on a cluster, those of a job are cpus_per_task."""
-    return max(1, len(os.sched_getaffinity(0)) // needs.shards(config, CLUSTER, benchmark)) if workflow.local_exec else 1
+    """Without a cluster, the shards of a benchmark share the CPUs. A cluster's job has a GPU, and asks for the memory of one process."""
+    here = workflow.local_exec and not workflow.remote_exec
+    return max(1, machine.cpus() // needs.shards(config, CLUSTER, benchmark)) if here else 1
 
 
 def answering_need(benchmark, languages):
-    return lambda wildcards, attempt: needs.answering(config, CLUSTER, wildcards.model, benchmark, len(languages), attempt)
+    def need(wildcards, attempt, threads=1):
+        return needs.answering(config, CLUSTER, wildcards.model, benchmark, len(languages), attempt, threads)
+
+    return need
 
 
 def answering_memory(benchmark, languages):
-    """Each of the processes holds the model."""
     need = answering_need(benchmark, languages)
-    return lambda wildcards, attempt, threads: threads * need(wildcards, attempt).mem_mb
+    return lambda wildcards, attempt, threads: need(wildcards, attempt, threads).mem_mb
 
 
 def given_need(wildcards, attempt):

@@ -54,4 +54,4 @@ for benchmark, shard, shard_languages in [entry for entry in SHARDS if entry[0] 
             "python -m workflow_scripts.predictions.answer --model {wildcards.model} --model-folder {input.model} "
             "--manifest {input.manifest} --benchmark {params.benchmark} --languages {params.languages} "
             "--benchmark-folder {params.benchmark_folder} --settings {params.settings:q} --work {params.folder}/{params.work} "
-            "--output-folder {params.folder} --cpus {threads} --memory-mb {resources.mem_mb} > {log} 2>&1"
+            "--output-folder {params.folder} --cpus {threads} > {log} 2>&1"

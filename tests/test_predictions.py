@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ from workflow_scripts.common.cli import UserError
 from workflow_scripts.instructions import translation
 from workflow_scripts.models import train
 from workflow_scripts.predictions import answer, processes, prompts
-from workflow_scripts.predictions.engine import Engine, Request, counter, load_tokenizer, token_limit
+from workflow_scripts.predictions.engine import Engine, Request, load_tokenizer, token_limit
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = 'say "{text}" to {target}\\n \\ \x01\x1b[0m\u2028\t{{source}}\r\nand a second line'
@@ -474,48 +475,83 @@ def test_processes_answer_as_one_does(model: Path, texts: Path, capsys: pytest.C
     assert {path: path.read_bytes() for path in whole} == whole
 
 
-def test_engines_that_share_turns_answer_everything_once(lettered: Path, texts: Path) -> None:
-    """Choosing and writing; in one process here, which takes no other turns than two do."""
+def test_tasks_hold_every_question_once_and_do_not_depend_on_processes(lettered: Path, texts: Path) -> None:
+    """Choosing and writing: what processes answer is to the last digit what one does."""
     todo: answer.Todo = []
     for language in ("deu_Latn", "hin_Deva"):
-        benchmark(texts, language, shape="belebele", devtest=7)
-        for question in prompts.questions(texts, language, LETTERS | {"protocols": ["letters", "harness", "chat"]}):
+        benchmark(texts, language, shape="belebele", devtest=9)
+        for question in prompts.questions(texts, language, LETTERS | {"limit": 9, "protocols": ["letters", "harness", "chat"]}):
             assert isinstance(question, prompts.Question)
             todo.append((language, question))
     engine = Engine(lettered, 2)
-    expected = dict(answer.compute(engine, todo, LETTERS))
-    turns = [counter() for _ in answer.by_kind(todo)]
-    both = [answer.compute(engine, todo, LETTERS, turns) for _ in range(2)]
-    found = [row for pair in itertools.zip_longest(*both) for row in pair if row]
-    assert len(found) == len(todo) and dict(found) == expected
+    tasks = answer.tasks_of(engine, todo, LETTERS)
+    assert sorted(place for task in tasks for place in task.places) == list(range(len(todo)))
+    assert [len(task.places) for task in tasks if task.kind == "chat"] == [8, 8, 2]
+    one, two = (list(answer.compute(engine, todo, LETTERS, cpus)) for cpus in (1, 2))
+    assert len(one) == len(two) == len(todo) and dict(one) == dict(two)
 
 
-def test_processes_are_as_many_as_have_cpus_work_and_memory() -> None:
-    assert [processes.count(cpus, 100, 8, 1000, 64_000) for cpus in (1, 4, 64)] == [1, 4, 13]
-    assert [processes.count(8, items, 8, 1000, 64_000) for items in (1, 8, 9, 1000)] == [1, 1, 2, 8]
-    assert [processes.count(8, 1000, 8, 30_000, memory) for memory in (16_000, 64_000, 500_000)] == [1, 2, 8]
-
-
-def test_weights_are_counted_as_float32(model: Path, tmp_path: Path) -> None:
-    from transformers import AutoModelForCausalLM
-
-    network = AutoModelForCausalLM.from_pretrained(model)
-    expected = sum(weight.numel() for weight in network.parameters()) * 4 / 1e6
-    network.bfloat16().save_pretrained(tmp_path, max_shard_size="50KB")
-    assert processes.weights_mb(model) == processes.weights_mb(tmp_path) == pytest.approx(expected)
-
-
-def some(ends: int) -> Iterator[int]:
-    yield 1
-    if ends == 1:
+def killed(task: int) -> Iterator[int]:
+    """A task that yields once, then ends its process as `task` says."""
+    yield os.getpid()
+    if task == 0:
         raise UserError("the disk is full.")
-    os.kill(os.getpid(), ends)
+    if task == 1:
+        raise RuntimeError
+    os.kill(os.getpid(), task)
 
 
-def test_what_ends_a_process_is_said_in_one_line() -> None:
-    for ends, message in ((1, r"^the disk is full\.$"), (signal.SIGKILL, r"^one of 2 processes that answer was killed \(signal 9\)")):
-        with pytest.raises(UserError, match=message):
-            list(processes.spread(some, (ends,), 2))
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (0, r"^the disk is full\.$"),
+        (1, r"^one of 2 processes that answer failed \(see above\); its answers so far are kept"),
+        (signal.SIGKILL, r"^one of 2 processes that answer was killed \(signal 9\); its answers so far are kept"),
+    ],
+)
+def test_what_ends_a_process_is_said_in_one_line(task: int, message: str) -> None:
+    found = processes.share(killed, [task], 2)
+    assert next(found) != os.getpid()
+    with pytest.raises(UserError, match=message):
+        list(found)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_the_first(model: Path, texts: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals) -> None:
+    """Ended in its middle, the first process leaves none behind, and the next run goes on from there to the bytes of one process."""
+    for language in ("eng_Latn", "deu_Latn"):
+        benchmark(texts, language, devtest=60)
+    arguments = command(model, texts, ["deu_Latn"], FLORES | {"batch_size": 2, "max_new_tokens": 40})
+    out, work = texts.parent / "out/deu_Latn.jsonl", texts.parent / "work/deu_Latn.jsonl"
+    program = [sys.executable, "-m", "workflow_scripts.predictions.answer", *arguments, "--cpus", "2"]
+    child = subprocess.Popen(program, cwd=ROOT, stderr=subprocess.DEVNULL)
+    while child.poll() is None and (not work.exists() or work.read_bytes().count(b"\n") < 8):
+        time.sleep(0.01)
+    forks = [int(pid) for pid in Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()]
+    assert len(forks) == 2
+    child.send_signal(number)
+    assert child.wait() == -number
+    deadline = time.monotonic() + 10
+    while alive := [pid for pid in forks if running(pid)]:
+        assert time.monotonic() < deadline, f"{alive} outlived their parent"
+        time.sleep(0.05)
+    assert not out.exists()
+
+    answered, reused = run(capsys, [*arguments, "--cpus", "2"])
+    assert answered and reused >= 8 and answered + reused == 240
+    resumed = out.read_bytes()
+    out.unlink()
+    assert run(capsys, arguments) == (240, 0)
+    assert out.read_bytes() == resumed
+
+
+def running(pid: int) -> bool:
+    """Whether the process is there and no zombie that nobody has asked about."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
 
 
 def test_new_line_after_a_torn_one_is_kept(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ AUDITED_ROWS = 100_000  # rows of a mixture that are rendered and tokenised in a
 SAFETY = 1.5  # a job asks for so many times its estimate
 CHECKPOINTS = 3  # two are kept while the next one is written
 FLOAT32 = 16  # COMET computes in float32, at about this part of the speed that data sheets give for bfloat16
+PROCESS_MB = 1000  # of each process beyond the first that answers on a CPU; they share the weights
 SHARD_LANGUAGES = 32  # most languages of one shard: bookkeeping grows with its inputs and outputs
 
 
@@ -152,8 +153,11 @@ def shards(config: Config, cluster: Cluster, benchmark: str) -> int:
     return 2 ** math.ceil(math.log2(wanted))
 
 
-def answering(config: Config, cluster: Cluster, model: str, benchmark: str, languages: int, attempt: int) -> Need:
-    """One shard: a model on one GPU and the languages it answers in. Raises `UserError` for a model that one GPU cannot hold."""
+def answering(config: Config, cluster: Cluster, model: str, benchmark: str, languages: int, attempt: int, cpus: int = 1) -> Need:
+    """One shard: a model on one GPU, or on so many CPUs, and the languages it answers in.
+
+    Raises `UserError` for a model that one GPU cannot hold.
+    """
     size = parameters(config, model)
     if 2.4 * size / 1e9 > cluster["gpu"]["memory_gb"]:
         raise UserError(
@@ -163,7 +167,7 @@ def answering(config: Config, cluster: Cluster, model: str, benchmark: str, lang
     minutes = START_MINUTES + languages * answer_minutes(config, cluster, model, benchmark)
     return Need(
         minutes=min(cluster["max_minutes"], grown(30 + SAFETY * minutes, attempt)),
-        mem_mb=grown(size * 4 / 1e6 + 2000, attempt),
+        mem_mb=grown(size * 4 / 1e6 + 2000 + (cpus - 1) * PROCESS_MB, attempt),
         gpus=1,
         disk_mb=20 * languages,
         expected=minutes,

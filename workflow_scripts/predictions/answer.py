@@ -11,20 +11,23 @@ results/benchmarks/udhr --settings '{...}' --work work/udhr-0 --output-folder re
 
 import argparse
 import json
-import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..common import chat, cli, files
+from ..common import chat, cli, files, machine
 from . import choices, processes, prompts
-from .engine import ENGINE_VERSION, Counter, Engine, Request, counter, take, token_limit
+from .engine import ENGINE_VERSION, Engine, Request, queue, token_limit
 
 ANSWER_FIELDS = {"answer", "finish", "tokens", "logprobs"}
 CHOOSING = ("letters", "harness")
+TASK_BATCHES = 4  # in one task of a process: fewer even out the ends of processes, more leave fewer places of a batch idle
+PROCESS_MB = 1000  # beside the weights, which processes share; cluster.needs asks for as much
 HARNESS_CHOICES = tuple(f" {letter}" for letter in prompts.LETTERS)
 
 Todo = list[tuple[str, prompts.Question]]  # language and question
@@ -114,56 +117,56 @@ def as_request(engine: Engine, language: str, question: prompts.Question, settin
     return Request(chat.encode_prompt(engine.tokenizer, question.messages), limit, group)
 
 
-def by_kind(todo: Todo) -> dict[tuple[str, str], list[int]]:
-    """What can be answered together, as places in `todo`: prompts of one language and protocol share their worked examples; what is
-    written is batched over languages.
+@dataclass(frozen=True)
+class Task:
+    """Questions answered together, as places in the list of all; where the model writes, what it is asked for each."""
+
+    kind: str
+    places: list[int]
+    requests: list[Request]
+
+
+def tasks_of(engine: Engine, todo: Todo, settings: dict[str, Any]) -> list[Task]:
+    """All of `todo`, in parts that one process or another takes. Who takes what changes no part, and so no batch and no answer.
+
+    Choices of one language and protocol share their worked examples. What is written is batched over languages: on a GPU, where idle places
+    cost most and there is one process, all at once.
     """
     kinds: dict[tuple[str, str], list[int]] = {}
     for index, (language, question) in enumerate(todo):
-        choosing = question.kind in CHOOSING
-        kinds.setdefault((question.kind, f"{language} {question.protocol}" if choosing else ""), []).append(index)
-    return kinds
+        shared = f"{language} {question.protocol}" if question.kind in CHOOSING else ""
+        kinds.setdefault((question.kind, shared), []).append(index)
+    found = []
+    for (kind, _), places in kinds.items():
+        if kind in CHOOSING:
+            found.append(Task(kind, places, []))
+            continue
+        requests = [as_request(engine, *todo[index], settings) for index in places]
+        order = queue(requests)
+        size = TASK_BATCHES * engine.batch_size if engine.device == "cpu" else len(order)
+        for start in range(0, len(order), size):
+            part = order[start : start + size]
+            found.append(Task(kind, [places[index] for index in part], [requests[index] for index in part]))
+    return found
 
 
-def compute(engine: Engine, todo: Todo, settings: dict[str, Any], turns: Sequence[Counter] | None = None) -> Iterator[Found]:
-    """Answer `todo`: gives each answer as it is ready.
-
-    Processes that share `turns`, one for each of `by_kind`, share the work. Choices of one language and protocol are never dealt out: their
-    log-probabilities depend on batch mates in the last digit, and so are the same for any number of processes.
-    """
-    kinds = by_kind(todo)
-    for ((kind, _), places), turn in zip(kinds.items(), turns or [counter() for _ in kinds], strict=True):
-        if kind not in CHOOSING:
-            requests = [as_request(engine, *todo[index], settings) for index in places]
-            for place, answer in engine.generate(requests, settings["stop"] if kind == "translation" else "", turn):
-                yield places[place], {"answer": answer.text, "finish": answer.finish, "tokens": answer.tokens}
-        elif take(turn, 1, 1):
-            for place, logprobs in choices.choose(engine, as_choices(engine, [todo[index][1] for index in places])):
-                best = max(range(len(logprobs)), key=lambda choice: logprobs[choice])
-                yield places[place], {"answer": str(best + 1), "logprobs": [round(value, 6) for value in logprobs]}
+def perform(engine: Engine, todo: Todo, settings: dict[str, Any], task: Task) -> Iterator[Found]:
+    """Answer the questions of one task: gives (place in `todo`, fields of the answer) as each one is ready."""
+    if task.kind in CHOOSING:
+        for place, logprobs in choices.choose(engine, as_choices(engine, [todo[place][1] for place in task.places])):
+            best = max(range(len(logprobs)), key=lambda choice: logprobs[choice])
+            yield task.places[place], {"answer": str(best + 1), "logprobs": [round(value, 6) for value in logprobs]}
+    else:
+        for place, answer in engine.generate(task.requests, settings["stop"] if task.kind == "translation" else ""):
+            yield task.places[place], {"answer": answer.text, "finish": answer.finish, "tokens": answer.tokens}
 
 
-def loaded(folder: Path, threads: int, *work: Any) -> Iterator[Found | None]:
-    """What each process does: load the model (gives None), then `compute`."""
-    import torch
-
-    if not torch.cuda.is_available():
-        torch.set_num_threads(threads)
-    todo, settings, turns = work
-    engine = Engine(folder, settings["batch_size"])
-    yield None
-    yield from compute(engine, todo, settings, turns)
-
-
-def answered(folder: Path, todo: Todo, settings: dict[str, Any], cpus: int, memory_mb: float) -> Iterator[Found | None]:
-    """Answer `todo` on the GPU if there is one, else on so many CPUs; gives None where a process has loaded the model."""
-    import torch
-
-    workers = 1
-    if not torch.cuda.is_available():
-        workers = processes.count(cpus, len(todo), settings["batch_size"], processes.weights_mb(folder), memory_mb)
-    turns = [counter() for _ in by_kind(todo)]
-    return processes.spread(loaded, (folder, max(1, cpus // workers), todo, settings, turns), workers)
+def compute(engine: Engine, todo: Todo, settings: dict[str, Any], cpus: int = 1) -> Iterator[Found]:
+    """Answer `todo`, on the GPU or on so many CPUs if there is memory for their processes: gives each answer as it is ready."""
+    tasks, most = tasks_of(engine, todo, settings), 1
+    if engine.device == "cpu":
+        most = max(1, min(cpus, int(machine.free_mb() / PROCESS_MB)))
+    yield from processes.share(partial(perform, engine, todo, settings), tasks, min(most, len(tasks)))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -177,10 +180,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--settings", type=cli.json_object, required=True)
     parser.add_argument("--work", type=Path, required=True, help="answers of a run that was cut off; one folder a shard")
     parser.add_argument("--output-folder", type=Path, required=True)
-    cpus = len(os.sched_getaffinity(0))
-    parser.add_argument("--cpus", type=int, default=cpus, help="by default all usable; without a GPU, a process on each")
-    memory = 0.8 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
-    parser.add_argument("--memory-mb", type=float, default=memory, help="for all processes; by default four fifths of this machine's")
+    parser.add_argument("--cpus", type=int, default=machine.cpus(), help="processes where there is no GPU; by default all that may be used")
     args = parser.parse_args(argv)
 
     fingerprint = files.read_json(args.manifest)["fingerprint"]
@@ -205,13 +205,11 @@ def main(argv: list[str] | None = None) -> None:
         from tqdm import tqdm
 
         start = time.monotonic()
-        ready, names, tokens = start, list(todo), 0
+        engine = Engine(args.model_folder, args.settings["batch_size"])
+        loaded = time.monotonic()
+        names, tokens = list(todo), 0
         with tqdm(total=len(todo), desc=f"{args.model} {args.benchmark}", unit="item", file=sys.stderr) as progress:
-            for found in answered(args.model_folder, list(todo.values()), args.settings, args.cpus, args.memory_mb):
-                if found is None:
-                    ready = time.monotonic()
-                    continue
-                index, answer = found
+            for index, answer in compute(engine, list(todo.values()), args.settings, args.cpus):
                 key = names[index]
                 append(work[todo[key][0]], {"key": key} | answer)
                 answers[key] = answer
@@ -219,7 +217,7 @@ def main(argv: list[str] | None = None) -> None:
                 if tokens := tokens + answer.get("tokens", 0):
                     progress.set_postfix_str(f"{tokens / progress.format_dict['elapsed']:.0f} tokens/s", refresh=False)
         # `make cost` reads this: what is neither is time in which the GPU was held and idle.
-        print(f"load {ready - start:.1f} s, answer {time.monotonic() - ready:.1f} s", file=sys.stderr)
+        print(f"load {loaded - start:.1f} s, answer {time.monotonic() - loaded:.1f} s", file=sys.stderr)
 
     for language, rows in asked.items():
         files.write_jsonl(output[language], (record(row, key, answers) for row, key in zip(rows, keys[language], strict=True)))

@@ -13,19 +13,15 @@ Batch mates change the order of float32 sums, so logits move in the sixth digit 
 are the same in practice, not by proof. In bfloat16 this is more frequent.
 """
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, takewhile
-from multiprocessing.sharedctypes import Synchronized
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import DynamicCache
-
-Counter: TypeAlias = "Synchronized[int]"  # how many places of a list are taken
 
 ENGINE_VERSION = 1  # part of every answer's key: raise it when answers change, and all are made anew
 IDLE_SHARE = 4  # refill when one place in so many is idle: a refill copies the cache, an idle place costs a row of every step
@@ -77,6 +73,8 @@ class Engine:
 
         self.tokenizer = load_tokenizer(folder)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        if self.device == "cpu":
+            torch.set_num_threads(1)  # more CPUs are for more processes: see `processes`, whose forks rely on it
         dtype = torch.bfloat16 if self.device == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True)
         self.model = model.to(self.device).eval()
@@ -84,23 +82,23 @@ class Engine:
         ends = self.model.generation_config.eos_token_id
         self.ends = {self.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
 
-    def generate(self, requests: Sequence[Request], stop: str, turns: "Counter | None" = None) -> Iterator[tuple[int, Answer]]:
+    def generate(self, requests: Sequence[Request], stop: str) -> Iterator[tuple[int, Answer]]:
         """Answer `requests` greedily; give (index of the request, answer) as each one ends.
 
-        An answer ends at an end-of-text token, at the token that completes `stop` (where it is cut), or at its limit. Engines of several
-        processes that are given the same requests and share `turns` answer each request once.
+        An answer ends at an end-of-text token, at the token that completes `stop` (where it is cut), or at its limit.
         """
-        order, turns = _queue(requests), turns or counter()
+        waiting = queue(requests)
         prefix: _Prefix | None = None
         batch: _Batch | None = None
-        while True:
+        while batch or waiting:
             if batch is None or len(batch.ended) * IDLE_SHARE >= len(batch.indices):
                 parts = [_keep(batch)] if batch and len(batch.ended) < len(batch.indices) else []
-                places = take(turns, self.batch_size - sum(len(part.indices) for part in parts), len(order))
-                for group, same in groupby((order[place] for place in places), key=lambda index: requests[index].group):
+                while waiting and (free := self.batch_size - sum(len(part.indices) for part in parts)) > 0:
+                    group = requests[waiting[0]].group
                     if prefix is None or prefix.group != group:
-                        prefix = self._share(group, [request.ids for request in requests if request.group == group])
-                    chunk = list(same)
+                        prefix = self._share(group, [requests[index].ids for index in waiting if requests[index].group == group])
+                    same = next((at for at, index in enumerate(waiting) if requests[index].group != group), len(waiting))
+                    chunk, waiting = waiting[: min(free, same)], waiting[min(free, same) :]
                     parts.append(self._prefill(chunk, [requests[index].ids for index in chunk], prefix))
                 if not parts:
                     return
@@ -198,26 +196,13 @@ class _Prefix:
     cache: "DynamicCache"
 
 
-def counter() -> Counter:
-    """A counter at 0, which new processes may be given to share a list."""
-    return multiprocessing.get_context("spawn").Value("q", 0)
-
-
-def take(turns: Counter, most: int, end: int) -> range:
-    """The next `most` places below `end`, or what is left of them; each is given once."""
-    with turns.get_lock():
-        start = turns.value
-        turns.value = min(start + most, end)
-        return range(start, turns.value)
-
-
 def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def _queue(requests: Sequence[Request]) -> list[int]:
+def queue(requests: Sequence[Request]) -> list[int]:
     """Indices of the requests: groups in the order of their first request, each group from long to short."""
     first: dict[str, int] = {}
     for index, request in enumerate(requests):

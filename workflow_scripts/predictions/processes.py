@@ -1,68 +1,48 @@
-"""Answering on a CPU: several processes of one thread each, since a step with few rows leaves most of a second thread's time unused.
+"""Answering on a CPU in several processes of one thread each: a step with few rows leaves most of a second thread's time unused.
 
-Each process loads the model and takes the next questions when it has room for them (`engine.take`), so that no process ends long before
-another, whatever its core is worth.
+They are forks of the process that holds the model, so its weights are in memory once, however many they are. That process has computed
+nothing with more than one thread, so no thread's lock is copied that nobody would open.
 """
 
-import math
 import multiprocessing
-from collections.abc import Callable, Iterator
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..common.cli import UserError
 
-PROCESS_MB = 1500  # what a process holds beside its weights: libraries, activations, keys and values; a job asks for 2000
-FLOAT32 = 4
+Task = TypeVar("Task")
+Found = TypeVar("Found")
 
 
-def count(cpus: int, items: int, batch_size: int, weights_mb: float, memory_mb: float) -> int:
-    """One process a CPU, as long as each begins with a full batch and the model fits into memory that often."""
-    return max(1, min(cpus, math.ceil(items / batch_size), int(memory_mb / (weights_mb + PROCESS_MB))))
+def share(perform: Callable[[Task], Iterable[Found]], tasks: Sequence[Task], processes: int) -> Iterator[Found]:
+    """What `perform` yields for each of `tasks`, as it comes: in this process, or in so many forks that take a task whenever they are idle.
 
-
-def weights_mb(folder: Path) -> float:
-    """Megabytes of a model's weights in float32, whatever they are stored in."""
-    from safetensors import safe_open
-
-    parameters = 0
-    for path in folder.glob("*.safetensors"):
-        with safe_open(path, "pt") as weights:
-            parameters += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
-    return parameters * FLOAT32 / 1e6
-
-
-def spread(make: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], processes: int) -> Iterator[Any]:
-    """What `make(*arguments)` yields in each of so many new processes, as it comes; in this one if one is enough.
-
-    A `UserError` of one process is raised here, and so is its death; the others are ended.
+    A `UserError` of one process is raised here, and so is its death; the others are ended. They also end when this process does.
     """
     if processes == 1:
-        yield from make(*arguments)
+        for task in tasks:
+            yield from perform(task)
         return
-    context = multiprocessing.get_context("spawn")  # copies of a process with threads can hang
+    context = multiprocessing.get_context("fork")
+    turn = context.Value("q", 0)
     running: dict[Connection, Any] = {}
     try:
         for _ in range(processes):
-            end, writer = context.Pipe(duplex=False)
-            running[end] = context.Process(target=_send, args=(writer, make, arguments), daemon=True)
-            running[end].start()
-            writer.close()  # only the process holds it now, so that its end is seen here
+            reader, writer = context.Pipe(duplex=False)
+            running[reader] = context.Process(target=_work, args=(writer, perform, tasks, turn), daemon=True)
+            running[reader].start()
+            writer.close()  # only the fork holds it now, so that its end is seen here
         while running:
-            for reader in wait(list(running)):
-                assert isinstance(reader, Connection)
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
                 try:
-                    found, error = reader.recv()
+                    found, error = ready.recv()
                 except EOFError:
-                    process = running.pop(reader)
-                    process.join()
-                    if process.exitcode:
-                        how = f"was killed (signal {-process.exitcode})" if process.exitcode < 0 else "failed, see above"
-                        raise UserError(
-                            f"one of {processes} processes that answer {how}. Answers are kept; run it again. "
-                            "If memory was short, lower `evaluate.batch_size`, or give fewer --cpus."
-                        ) from None
+                    _see_off(running.pop(ready), processes)
                     continue
                 if error:
                     raise UserError(error)
@@ -70,14 +50,41 @@ def spread(make: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], proce
     finally:
         for process in running.values():
             process.terminate()
+        for process in running.values():
             process.join()
 
 
-def _send(writer: Connection, make: Callable[..., Iterator[Any]], arguments: tuple[Any, ...]) -> None:
+def _see_off(process: Any, processes: int) -> None:
+    """Raise `UserError` unless the process ended by itself."""
+    process.join()
+    if process.exitcode:
+        how = f"was killed (signal {-process.exitcode})" if process.exitcode < 0 else "failed (see above)"
+        raise UserError(
+            f"one of {processes} processes that answer {how}; its answers so far are kept, so run it again, and if memory was short, "
+            "lower `evaluate.batch_size` or give fewer --cpus."
+        )
+
+
+def _work(writer: Connection, perform: Callable[[Task], Iterable[Any]], tasks: Sequence[Task], turn: Any) -> None:
+    """What each fork does: the next task that nobody has, until there is none."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process says what is to be said
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        for found in make(*arguments):
-            writer.send((found, ""))
+        while True:
+            with turn.get_lock():
+                number, turn.value = turn.value, turn.value + 1
+            if number >= len(tasks):
+                return
+            for found in perform(tasks[number]):
+                writer.send((found, ""))
     except UserError as error:
         writer.send((None, str(error)))
-    except BrokenPipeError:  # whoever asked is gone
-        return
+
+
+def _end_with_parent() -> None:
+    """Without this, a fork of a killed process would compute until it finds nobody to send an answer to."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
