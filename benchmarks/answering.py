@@ -6,9 +6,8 @@
 The first lines of FLORES-200's devtest, both directions with English, 0-shot, greedy, float32, on all CPUs this process may use; no text is
 printed. All sides get the same prompts and stop at a line break. The harness (lm_eval 0.4.13) runs a generate_until task on local data,
 without bootstrap; the plain loop sorts by length and pads. Both are run with every batch size and number of processes that is given
-(processes share the CPUs), and their best is compared. This project runs `predictions.answer` with all CPUs, before and after them, and
-if one process is tried, also with memory for one only, which then has a thread on each CPU. It allows fewer new tokens for a short source:
-see the count.
+(processes share the CPUs), and their best is compared. This project runs `predictions.answer` with all CPUs, before and after them. It
+allows fewer new tokens for a short source: see the count.
 
 Every run is a program of its own; seconds include its start. An answer that we cut at its limit differs where the other does not begin so.
 """
@@ -154,7 +153,7 @@ class Own:
                 source = len(tokenizer(question.source, add_special_tokens=False)["input_ids"])
                 self.shorter += engine.token_limit(source, arguments.max_new_tokens) < arguments.max_new_tokens
 
-    def run(self, name: str, *options: str) -> tuple[Result, list[str]]:
+    def run(self, name: str) -> tuple[Result, list[str]]:
         """Times and answers, and how each answer ended."""
         from workflow_scripts.common import files
 
@@ -163,7 +162,7 @@ class Own:
             sys.executable, "-m", "workflow_scripts.predictions.answer", "--model", "ours", "--model-folder", str(self.arguments.model),
             "--manifest", str(self.folder / "manifest.json"), "--benchmark", "flores200", "--languages", *self.arguments.languages,
             "--benchmark-folder", str(self.folder / "flores200"), "--settings", json.dumps(self.settings), "--work", str(output / "work"),
-            "--output-folder", str(output), "--cpus", str(CPUS), *options,
+            "--output-folder", str(output), "--cpus", str(CPUS),
         ]  # fmt: skip
         wall, cpu = timed(name, [command], self.folder)
         rows = [row for language in self.arguments.languages for row in files.read_jsonl(output / f"{language}.jsonl")]
@@ -201,8 +200,6 @@ def main() -> None:
                 for way, python in (("harness", arguments.harness), ("plain", Path(sys.executable))):
                     found[way].append(theirs(way, python, settings, processes, folder))
                     show(found[way][-1], first, finish)
-        if 1 in arguments.processes:
-            show(own.run(f"ours, 1 x {CPUS} threads", "--memory-mb", "1")[0], first, finish)
         last, _ = own.run(f"ours again, {CPUS} x 1 threads")
         show(last, first, finish)
         for way, results in found.items():

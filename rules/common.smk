@@ -369,7 +369,8 @@ def asked(benchmark):
     """The settings that a prediction depends on; where the benchmark's text lies is not one of them."""
     evaluate, own = config["evaluate"], config["evaluate"]["benchmarks"][benchmark]
     common = {"template": evaluate["template"], "batch_size": evaluate["batch_size"], "pivots": config["pivots"], "stop": "\n"}
-    return common | {key: value for key, value in own.items() if key not in ("path", "belebele", "sha256")}
+    searched = {"beams": evaluate["beams"]} if evaluate.get("beams", 1) > 1 else {}
+    return common | searched | {key: value for key, value in own.items() if key not in ("path", "belebele", "sha256")}
 
 
 wildcard_constraints:

@@ -115,14 +115,13 @@ def run(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> tuple[int, 
     return int(words[words.index("answered") + 1]), int(words[words.index("reused") + 1])
 
 
-def alone(engine: Engine, request: Request) -> list[int]:
+def alone(engine: Engine, request: Request, **options: Any) -> list[int]:
     """The tokens `model.generate` gives for one prompt without company."""
     import torch
 
     ids = torch.tensor([request.ids])
-    out = engine.model.generate(
-        ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=request.max_new_tokens, pad_token_id=0
-    )
+    options |= {"do_sample": False, "max_new_tokens": request.max_new_tokens, "pad_token_id": 0}
+    out = engine.model.generate(ids, attention_mask=torch.ones_like(ids), **options)
     return out[0, len(request.ids) :].tolist()
 
 
@@ -191,6 +190,75 @@ def test_end_mark_ends_the_answer(model: Path) -> None:
     for index, got in engine.generate(requests, stop=""):
         cut = next((at for at, token in enumerate(plain[index]) if token in engine.ends), None)
         assert (got.finish, got.tokens) == (("length", len(plain[index])) if cut is None else ("stop", cut + 1))
+
+
+@pytest.mark.parametrize(("beams", "batch_size", "stop"), [(4, 8, ""), (3, 32, ""), (4, 2, "r"), (2, 16, "English")])
+def test_beams_answer_as_generate_does_alone(model: Path, beams: int, batch_size: int, stop: str) -> None:
+    engine, plain = Engine(model, batch_size, beams), Engine(model)
+    requests = mixed_requests(engine)
+    found = dict(engine.generate(requests, stop))
+    assert sorted(found) == list(range(len(requests)))
+    greedy = 0
+    for index, request in enumerate(requests):
+        tokens = alone(plain, request, num_beams=beams, **({"stop_strings": [stop], "tokenizer": plain.tokenizer} if stop else {}))
+        text = plain.tokenizer.decode([token for token in tokens if token not in plain.ends], skip_special_tokens=True)
+        assert found[index].text == (text.split(stop)[0] if stop else text).strip()
+        stopped = tokens[-1] in plain.ends or bool(stop and stop in text)
+        assert (found[index].finish, found[index].tokens) == ("stop" if stopped else "length", len(tokens))
+        greedy += tokens == alone(plain, request)
+    assert greedy < len(requests)  # beams do find something else
+
+
+def test_beams_are_in_the_key_and_greedy_is_not(model: Path, texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = FLORES | {"shots": [0], "limit": 3, "max_new_tokens": 6}
+    for extra, expected in (({}, (6, 0)), ({"beams": 1}, (0, 6)), ({"beams": 3}, (6, 0)), ({"beams": 2}, (6, 0)), ({"beams": 2}, (0, 6))):
+        assert run(capsys, command(model, texts, ["deu_Latn"], settings | extra)) == expected
+
+
+def test_rows_that_fit_follow_the_memory(model: Path) -> None:
+    engine = Engine(model)
+    # Two layers of one head of 16, feed-forward 64, hidden 32: float32 keys and values twice, one layer, the mask; and logits twice.
+    row = 4 * (100 * (4 * 2 * 16 + 4 * 64 + 8 * 32 + 100) + 2 * engine.model.config.vocab_size)
+    assert [engine.rows_that_fit(100, 2 * rows * row / 1e6) for rows in (0.5, 1.1, 4.1, 7.9, 16.1, 1000)] == [1, 1, 4, 4, 16, 32]
+    settings = FLORES | {"batch_size": "auto"}
+    question = prompts.Question(0, "d", "0-shot", [{"role": "user", "content": "The cat"}], "The cat")
+    assert answer.load(model, [("deu_Latn", question)], settings, 1).batch_size == 32
+
+
+LIMITED = """
+import json, resource, sys
+from pathlib import Path
+from workflow_scripts.common.cli import UserError
+from workflow_scripts.predictions import answer, prompts
+from workflow_scripts.predictions.engine import Engine
+
+def megabytes():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize:")) / 1024
+
+folder, (batch, room, length) = Path(sys.argv[1]), map(int, sys.argv[2:])
+settings = {"max_new_tokens": 4, "stop": "", "batch_size": batch}
+texts = [f"{number} " + "The cat sits on the mat. " * length for number in range(batch)]
+todo = [("deu_Latn", prompts.Question(0, "d", "chat", [{"role": "user", "content": text}], kind="chat")) for text in texts]
+engine = Engine(folder, batch)
+expected = dict(answer.compute(Engine(folder, 2), todo, settings)) if batch > 1 else {}
+resource.setrlimit(resource.RLIMIT_AS, (int((megabytes() + room) * 2**20),) * 2)
+try:
+    found = dict(answer.compute(engine, todo, settings))
+except UserError as error:
+    sys.exit(str(error))
+print(json.dumps({"equal": found == expected, "answers": len(found), "batch": engine.batch_size}))
+"""
+
+
+def test_memory_that_runs_out_halves_the_batch(model: Path) -> None:
+    """A real refusal of memory, on the CPU: the limit is on this one process."""
+    program = [sys.executable, "-c", LIMITED, str(model)]
+    done = subprocess.run([*program, "64", "15", "60"], cwd=ROOT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["equal"], found["answers"]) == (True, 64) and found["batch"] < 64
+    assert "memory is short: batch size now 32" in done.stderr
+    none = subprocess.run([*program, "1", "12", "1000"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert none.returncode == 1 and none.stderr.splitlines()[-1].startswith("one question alone does not fit into memory")
 
 
 def test_token_limit_follows_the_source() -> None:

@@ -31,6 +31,7 @@ AUDITED_ROWS = 100_000  # rows of a mixture that are rendered and tokenised in a
 SAFETY = 1.5  # a job asks for so many times its estimate
 CHECKPOINTS = 3  # two are kept while the next one is written
 FLOAT32 = 16  # COMET computes in float32, at about this part of the speed that data sheets give for bfloat16
+AUTO_BATCH = 32  # rows, where the batch size is found by memory, which is not known before
 PROCESS_MB = 1000  # of each process beyond the first that answers on a CPU; they share the weights
 SHARD_LANGUAGES = 32  # most languages of one shard: bookkeeping grows with its inputs and outputs
 
@@ -137,6 +138,7 @@ def answer_minutes(config: Config, cluster: Cluster, model: str, benchmark: str)
     gpu, size = cluster["gpu"], parameters(config, model)
     read, written = (_harness_tokens if benchmark in config["evaluate"].get("harness", ()) else _tokens)(config, benchmark)
     batch = config["evaluate"]["batch_size"]
+    batch = (AUTO_BATCH if batch == "auto" else batch) / config["evaluate"].get("beams", 1)
     step = max(STEP_SECONDS, 2 * size / (gpu["bandwidth_gb_s"] * 1e9)) / batch
     return (read * 2 * size / (gpu["tflops"] * 1e12 * gpu["utilisation"]) + written * step) / 60
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ def content_key(fingerprint: str, question: prompts.Question, settings: dict[str
     decoding: dict[str, Any] = {"choices": prompts.LETTERS if question.kind == "letters" else HARNESS_CHOICES}
     if question.kind in ("translation", "chat"):
         decoding = {"max_new_tokens": settings["max_new_tokens"], "stop": settings["stop"] if question.kind == "translation" else ""}
+        if (beams := settings.get("beams", 1)) > 1:
+            decoding |= {"beams": beams, "transformers": metadata.version("transformers")}  # whose search it is
     return files.sha256_json(
         {"engine": ENGINE_VERSION, "model": fingerprint, "messages": question.messages, "source": question.source} | decoding
     )
@@ -151,21 +154,62 @@ def tasks_of(engine: Engine, todo: Todo, settings: dict[str, Any]) -> list[Task]
 
 
 def perform(engine: Engine, todo: Todo, settings: dict[str, Any], task: Task) -> Iterator[Found]:
-    """Answer the questions of one task: gives (place in `todo`, fields of the answer) as each one is ready."""
-    if task.kind in CHOOSING:
-        for place, logprobs in choices.choose(engine, as_choices(engine, [todo[place][1] for place in task.places])):
+    """Answer the questions of one task: gives (place in `todo`, fields of the answer) as each one is ready.
+
+    Where memory runs out, what is left is tried with half the batch. Raises `UserError` where one row is too much.
+    """
+    left: dict[int, Request | None] = dict.fromkeys(task.places) | dict(zip(task.places, task.requests, strict=False))
+    while left:
+        try:
+            for place, answer in _attempt(engine, todo, settings, task.kind, left):
+                yield place, answer
+                del left[place]
+        except RuntimeError as error:
+            from accelerate.utils.memory import should_reduce_batch_size
+
+            if not should_reduce_batch_size(error):
+                raise
+            if engine.batch_size == 1:
+                raise cli.UserError(
+                    "one question alone does not fit into memory: use a smaller model, or a GPU or job with more."
+                ) from error
+            engine.batch_size //= 2
+            print(f"memory is short: batch size now {engine.batch_size}", file=sys.stderr)
+        engine.free()  # not before here, where the error no longer holds the tensors
+
+
+def _attempt(
+    engine: Engine, todo: Todo, settings: dict[str, Any], kind: str, left: dict[int, Request | None]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    places = list(left)
+    if kind in CHOOSING:
+        for place, logprobs in choices.choose(engine, as_choices(engine, [todo[place][1] for place in places])):
             best = max(range(len(logprobs)), key=lambda choice: logprobs[choice])
-            yield task.places[place], {"answer": str(best + 1), "logprobs": [round(value, 6) for value in logprobs]}
+            yield places[place], {"answer": str(best + 1), "logprobs": [round(value, 6) for value in logprobs]}
     else:
-        for place, answer in engine.generate(task.requests, settings["stop"] if task.kind == "translation" else ""):
-            yield task.places[place], {"answer": answer.text, "finish": answer.finish, "tokens": answer.tokens}
+        requests = [request for request in left.values() if request]
+        for place, answer in engine.generate(requests, settings["stop"] if kind == "translation" else ""):
+            yield places[place], {"answer": answer.text, "finish": answer.finish, "tokens": answer.tokens}
+
+
+def load(folder: Path, todo: Todo, settings: dict[str, Any], cpus: int) -> Engine:
+    """The model, with the batch size of `settings`, or where that is "auto", one that its memory should hold."""
+    engine = Engine(folder, beams=settings.get("beams", 1))
+    if settings["batch_size"] == "auto":
+        longest = max((question.messages for _, question in todo), key=lambda messages: len(json.dumps(messages)))
+        tokens = len(chat.encode_prompt(engine.tokenizer, longest)) + settings["max_new_tokens"]
+        engine.batch_size = engine.rows_that_fit(tokens, engine.free_mb() / (cpus if engine.device == "cpu" else 1))
+        print(f"batch size {engine.batch_size}", file=sys.stderr)
+    else:
+        engine.batch_size = settings["batch_size"]
+    return engine
 
 
 def compute(engine: Engine, todo: Todo, settings: dict[str, Any], cpus: int = 1) -> Iterator[Found]:
     """Answer `todo`, on the GPU or on so many CPUs if there is memory for their processes: gives each answer as it is ready."""
     tasks, most = tasks_of(engine, todo, settings), 1
     if engine.device == "cpu":
-        most = max(1, min(cpus, int(machine.free_mb() / PROCESS_MB)))
+        most = max(1, min(cpus, int(engine.free_mb() / PROCESS_MB)))
     yield from processes.share(partial(perform, engine, todo, settings), tasks, min(most, len(tasks)))
 
 
@@ -205,7 +249,7 @@ def main(argv: list[str] | None = None) -> None:
         from tqdm import tqdm
 
         start = time.monotonic()
-        engine = Engine(args.model_folder, args.settings["batch_size"])
+        engine = load(args.model_folder, list(todo.values()), args.settings, args.cpus)
         loaded = time.monotonic()
         names, tokens = list(todo), 0
         with tqdm(total=len(todo), desc=f"{args.model} {args.benchmark}", unit="item", file=sys.stderr) as progress:

@@ -1,4 +1,4 @@
-"""Greedy answers from a Hugging Face model folder, many prompts at a time, equal to `model.generate` one by one.
+"""Answers from a Hugging Face model folder, greedy or by beams, many prompts at a time, equal to `model.generate` one by one.
 
 Each row of the running batch is [padding, prompt, answer so far], aligned at its right end, so that the distance between two
 tokens is the same as without padding; a sliding window (Gemma 3) therefore sees exactly what it would see alone. The key-value
@@ -13,17 +13,22 @@ Batch mates change the order of float32 sums, so logits move in the sixth digit 
 are the same in practice, not by proof. In bfloat16 this is more frequent.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..common import machine
+from . import beams as beam_search
+
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import DynamicCache
 
 ENGINE_VERSION = 1  # part of every answer's key: raise it when answers change, and all are made anew
+MOST_ROWS = {"cpu": 32, "cuda": 256}  # of a batch whose size is found by memory: more rows hardly save time, and wait longer for their turn
 IDLE_SHARE = 4  # refill when one place in so many is idle: a refill copies the cache, an idle place costs a row of every step
 
 
@@ -65,9 +70,9 @@ class _Batch:
 
 
 class Engine:
-    """A model, loaded once: float32 on a CPU, bfloat16 on a GPU that has it."""
+    """A model, loaded once: float32 on a CPU, bfloat16 on a GPU that has it. One beam is greedy."""
 
-    def __init__(self, folder: Path, batch_size: int) -> None:
+    def __init__(self, folder: Path, batch_size: int = 1, beams: int = 1) -> None:
         import torch
         from transformers import AutoModelForCausalLM
 
@@ -78,15 +83,44 @@ class Engine:
         dtype = torch.bfloat16 if self.device == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True)
         self.model = model.to(self.device).eval()
-        self.batch_size = batch_size
+        self.batch_size, self.beams = batch_size, beams
         ends = self.model.generation_config.eos_token_id
         self.ends = {self.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
 
+    def free_mb(self) -> float:
+        """Megabytes that can still be taken where the model is."""
+        import torch
+
+        return torch.cuda.mem_get_info()[0] / 1e6 if self.device == "cuda" else machine.free_mb()
+
+    def free(self) -> None:
+        """Give back what the GPU's allocator keeps for later."""
+        import torch
+
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+
+    def rows_that_fit(self, tokens: int, free_mb: float) -> int:
+        """How many rows of so many tokens half of so many megabytes hold: by the model's sizes, at most MOST_ROWS, as a power of two.
+
+        Held are keys and values, twice while rows are exchanged; beside them what one layer makes of a prompt, its mask, and logits.
+        """
+        config = self.model.config.get_text_config()
+        size, heads = config.hidden_size, getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        head = getattr(config, "head_dim", None) or size // config.num_attention_heads
+        layer = 4 * (getattr(config, "intermediate_size", None) or 4 * size) + 8 * size
+        row = tokens * (4 * config.num_hidden_layers * heads * head + layer + tokens) + 2 * config.vocab_size
+        fit = min(free_mb * 1e6 / 2 / (row * self.model.dtype.itemsize), MOST_ROWS[self.device])
+        return 2 ** int(math.log2(max(1, fit)))
+
     def generate(self, requests: Sequence[Request], stop: str) -> Iterator[tuple[int, Answer]]:
-        """Answer `requests` greedily; give (index of the request, answer) as each one ends.
+        """Answer `requests`; give (index of the request, answer) as each one ends.
 
         An answer ends at an end-of-text token, at the token that completes `stop` (where it is cut), or at its limit.
         """
+        if self.beams > 1:
+            yield from beam_search.search(self, requests, stop)
+            return
         waiting = queue(requests)
         prefix: _Prefix | None = None
         batch: _Batch | None = None
@@ -182,6 +216,13 @@ class Engine:
             # A broken character before the stop swallows it on decoding; then all but the last token is the answer.
             return Answer((whole if stop in whole else self._text(ids[:-1])).split(stop)[0].strip(), "stop", len(ids))
         return Answer(self._text(ids).strip(), "length", len(ids)) if len(ids) >= limit else None
+
+    def first_ending(self, ids: list[int], limit: int, stop: str) -> Answer:
+        """The answer that these tokens hold, without what stands behind its end."""
+        endings = (self._ending(ids[:length], limit, stop) for length in range(1, len(ids) + 1))
+        answer = next((answer for answer in endings if answer), None)
+        assert answer is not None, "a search ends at an end mark, a stop string or the limit"
+        return answer
 
     def _text(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -29,6 +29,7 @@ from typing import Any
 
 from ..common import cli, files
 
+CPU_BATCH = 32  # questions at once where `batch_size` is auto
 ASK_VERSION = 1  # part of every key: raise it when the same questions would be asked or graded otherwise
 
 Row = dict[str, Any]
@@ -78,12 +79,17 @@ def lay_over(prepared: dict[str, Any], task_folder: Path, work: Path) -> list[st
     return list(rows)
 
 
-def load_model(folder: Path, batch_size: int) -> Any:
-    """The harness's own class for Hugging Face models: float32 on a CPU, bfloat16 on a GPU that has it. It runs no code of the folder."""
+def load_model(folder: Path, batch_size: int | str) -> Any:
+    """The harness's own class for Hugging Face models: float32 on a CPU, bfloat16 on a GPU that has it. It runs no code of the folder.
+
+    With batch size "auto" it tries what fits on a GPU. On a CPU, where that would try the machine's memory, it gets CPU_BATCH.
+    """
     import torch
     from lm_eval.models.huggingface import HFLM
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if batch_size == "auto" and device == "cpu":
+        batch_size = CPU_BATCH
     dtype = "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported() else "float32"
     return HFLM(str(folder), device=device, dtype=dtype, batch_size=batch_size, trust_remote_code=False, use_safetensors=True)
 
