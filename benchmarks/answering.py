@@ -1,15 +1,15 @@
 """Translation against lm-evaluation-harness and a plain loop over `generate`: how much time each takes, and how many answers differ.
 
-    python benchmarks/answering.py --flores ARCHIVE --model FOLDER [--languages deu_Latn zho_Hans] [--lines 8] [--max-new-tokens 48]
-        [--batch-sizes 8 32] [--processes 1 2] [--batch-size 32] [--harness PYTHON]
+    python benchmarks/answering.py --flores ARCHIVE --model FOLDER [--languages deu_Latn zho_Hans] [--lines 16] [--max-new-tokens 128]
+        [--batch-sizes 8 16 32] [--processes 1 2] [--batch-size 32] [--harness PYTHON]
 
 The first lines of FLORES-200's devtest, both directions with English, 0-shot, greedy, float32, on all CPUs this process may use; no text is
-printed. All sides get the same prompts and stop at a line break. The harness (lm_eval 0.4.13) runs a generate_until task on local data,
-without bootstrap; the plain loop sorts by length and pads. Both are run with every batch size and number of processes that is given
-(processes share the CPUs), and their best is compared. This project runs `predictions.answer` with all CPUs, before and after them. It
-allows fewer new tokens for a short source: see the count.
+printed. All sides get the same prompts, stop at a line break, and may write equally many tokens: the shorter limit that this project has
+for short sources is off. The harness (lm_eval 0.4.13) runs a generate_until task on local data, without bootstrap; the plain loop sorts by
+length and pads. Both are run with every batch size and number of processes that is given (processes share the CPUs), and their best is
+compared. This project runs `predictions.answer` with all CPUs, before and after them.
 
-Every run is a program of its own; seconds include its start. An answer that we cut at its limit differs where the other does not begin so.
+Every run is a program of its own; seconds include its start.
 """
 
 import argparse
@@ -144,32 +144,43 @@ class Own:
         self.settings = {"template": "en-labelled", "pivots": ["eng_Latn"], "directions": ["X-eng", "eng-X"], "shots": [0], "stop": "\n"}
         self.settings |= {"limit": arguments.lines, "max_new_tokens": arguments.max_new_tokens, "batch_size": arguments.batch_size}
         tokenizer = engine.load_tokenizer(arguments.model)
-        self.prompts, self.shorter = [], 0
+        self.prompts = []
         for language in arguments.languages:
             for question in prompts.questions(folder / "flores200", language, self.settings):
                 assert isinstance(question, prompts.Question)
                 text = chat.prompt_text(tokenizer, question.messages).removeprefix(tokenizer.bos_token)
                 self.prompts.append({"prompt": text, "ids": chat.encode_prompt(tokenizer, question.messages)})
-                source = len(tokenizer(question.source, add_special_tokens=False)["input_ids"])
-                self.shorter += engine.token_limit(source, arguments.max_new_tokens) < arguments.max_new_tokens
 
-    def run(self, name: str) -> tuple[Result, list[str]]:
-        """Times and answers, and how each answer ended."""
+    def run(self, name: str) -> Result:
         from workflow_scripts.common import files
 
         output = Path(tempfile.mkdtemp(dir=self.folder))
         command = [
-            sys.executable, "-m", "workflow_scripts.predictions.answer", "--model", "ours", "--model-folder", str(self.arguments.model),
+            sys.executable, str(Path(__file__).resolve()), "--as", "ours", "--model", "ours", "--model-folder", str(self.arguments.model),
             "--manifest", str(self.folder / "manifest.json"), "--benchmark", "flores200", "--languages", *self.arguments.languages,
             "--benchmark-folder", str(self.folder / "flores200"), "--settings", json.dumps(self.settings), "--work", str(output / "work"),
             "--output-folder", str(output), "--cpus", str(CPUS),
         ]  # fmt: skip
         wall, cpu = timed(name, [command], self.folder)
         rows = [row for language in self.arguments.languages for row in files.read_jsonl(output / f"{language}.jsonl")]
-        return Result(name, wall, cpu, [row["answer"] for row in rows]), [row["finish"] for row in rows]
+        return Result(name, wall, cpu, [row["answer"] for row in rows])
+
+
+def without_short_limits(arguments: list[str]) -> None:
+    """`predictions.answer` with one limit for all, as the others have it."""
+    from workflow_scripts.predictions import answer
+
+    def equal_limit(_: int, max_new_tokens: int) -> int:
+        return max_new_tokens
+
+    answer.token_limit = equal_limit
+    answer.main(arguments)
 
 
 def main() -> None:
+    if sys.argv[1:3] == ["--as", "ours"]:
+        without_short_limits(sys.argv[3:])
+        return
     if sys.argv[1:2] == ["--as"]:
         settings = json.loads(Path(sys.argv[3]).read_text())
         Path(settings["output"]).write_text(json.dumps({"harness": harness, "plain": plain}[sys.argv[2]](settings)))
@@ -179,9 +190,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder")
     parser.add_argument("--harness", type=Path, default=Path(sys.executable), metavar="PYTHON", help="of an environment with lm_eval")
     parser.add_argument("--languages", nargs="+", default=["deu_Latn", "zho_Hans"])
-    parser.add_argument("--lines", type=int, default=8)
-    parser.add_argument("--max-new-tokens", type=int, default=48)
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[8, 32], help="tried with the others")
+    parser.add_argument("--lines", type=int, default=16)
+    parser.add_argument("--max-new-tokens", type=int, default=128)
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[8, 16, 32], help="tried with the others")
     parser.add_argument("--batch-size", type=int, default=32, help="ours, in each process")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, CPUS], help="tried with the others")
     arguments = parser.parse_args()
@@ -190,30 +201,27 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         own = Own(arguments, folder)
-        print(f"{len(own.prompts)} prompts, at most {arguments.max_new_tokens} new tokens, ours fewer for {own.shorter}; {CPUS} CPUs")
-        first, finish = own.run(f"ours, {CPUS} x 1 threads")
-        show(first, first, finish)
+        print(f"{len(own.prompts)} prompts, at most {arguments.max_new_tokens} new tokens; {CPUS} CPUs; our batch {arguments.batch_size}")
+        first = own.run(f"ours, {CPUS} x 1 threads")
+        show(first, first)
         found: dict[str, list[Result]] = {"harness": [], "plain": []}
         for processes in dict.fromkeys(arguments.processes):
             for size in arguments.batch_sizes:
                 settings = {"prompts": own.prompts, "limit": arguments.max_new_tokens, "batch_size": size, "model": str(arguments.model)}
                 for way, python in (("harness", arguments.harness), ("plain", Path(sys.executable))):
                     found[way].append(theirs(way, python, settings, processes, folder))
-                    show(found[way][-1], first, finish)
-        last, _ = own.run(f"ours again, {CPUS} x 1 threads")
-        show(last, first, finish)
+                    show(found[way][-1], first)
+        last = own.run(f"ours again, {CPUS} x 1 threads")
+        show(last, first)
         for way, results in found.items():
             wall, cpu = (min(getattr(result, what) for result in results) for what in ("wall", "cpu"))
             ours = [(first.wall + last.wall) / 2, (first.cpu + last.cpu) / 2]
             print(f"{way} at its best / ours (mean of both): wall {wall / ours[0]:.2f}, CPU {cpu / ours[1]:.2f}")
 
 
-def show(result: Result, own: Result, finish: list[str]) -> None:
+def show(result: Result, own: Result) -> None:
     """One line: seconds, and how many answers are not ours."""
-    differing = sum(
-        not (their.startswith(our) if end == "length" else their == our)
-        for their, our, end in zip(result.answers, own.answers, finish, strict=True)
-    )
+    differing = sum(their != our for their, our in zip(result.answers, own.answers, strict=True))
     print(f"{result.name:36} wall {result.wall:6.1f} s, CPU {result.cpu:6.1f} s, answers differ {differing}", flush=True)
 
 

@@ -554,7 +554,7 @@ def test_tasks_hold_every_question_once_and_do_not_depend_on_processes(lettered:
     engine = Engine(lettered, 2)
     tasks = answer.tasks_of(engine, todo, LETTERS)
     assert sorted(place for task in tasks for place in task.places) == list(range(len(todo)))
-    assert [len(task.places) for task in tasks if task.kind == "chat"] == [8, 8, 2]
+    assert [len(task.places) for task in tasks if task.kind == "chat"] == [3, 3, 3, 3, 3, 3]
     one, two = (list(answer.compute(engine, todo, LETTERS, cpus)) for cpus in (1, 2))
     assert len(one) == len(two) == len(todo) and dict(one) == dict(two)
 

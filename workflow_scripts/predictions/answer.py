@@ -11,6 +11,7 @@ results/benchmarks/udhr --settings '{...}' --work work/udhr-0 --output-folder re
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -27,7 +28,9 @@ from .engine import ENGINE_VERSION, Engine, Request, queue, token_limit
 
 ANSWER_FIELDS = {"answer", "finish", "tokens", "logprobs"}
 CHOOSING = ("letters", "harness")
-TASK_BATCHES = 4  # in one task of a process: fewer even out the ends of processes, more leave fewer places of a batch idle
+# Of what is written on a CPU a task has at most so many batches, and there are so many tasks if each has a batch at least: small ones even
+# out the ends of processes, large ones leave fewer places of a batch idle.
+TASK_BATCHES, TASKS = 4, 8
 PROCESS_MB = 1000  # beside the weights, which processes share; cluster.needs asks for as much
 HARNESS_CHOICES = tuple(f" {letter}" for letter in prompts.LETTERS)
 
@@ -146,7 +149,9 @@ def tasks_of(engine: Engine, todo: Todo, settings: dict[str, Any]) -> list[Task]
             continue
         requests = [as_request(engine, *todo[index], settings) for index in places]
         order = queue(requests)
-        size = TASK_BATCHES * engine.batch_size if engine.device == "cpu" else len(order)
+        size = len(order)
+        if engine.device == "cpu":
+            size = max(engine.batch_size, min(TASK_BATCHES * engine.batch_size, math.ceil(size / TASKS)))
         for start in range(0, len(order), size):
             part = order[start : start + size]
             found.append(Task(kind, [places[index] for index in part], [requests[index] for index in part]))
