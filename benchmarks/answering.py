@@ -93,25 +93,42 @@ def plain(settings: dict[str, Any]) -> list[str]:
 @dataclass(frozen=True)
 class Result:
     name: str
-    wall: float
-    cpu: float
+    cost: tuple[float, float, float]
     answers: list[str]
 
 
-def timed(name: str, commands: list[list[str]], folder: Path) -> tuple[float, float]:
-    """Run all commands at once; wall and CPU seconds, those of their children included."""
+def held(pid: int) -> float:
+    """Megabytes of a process and its children; a page that several hold is counted once in all (PSS)."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return 0
+    return sum(int(line.split()[1]) * 1024 / 1e6 for line in rollup.splitlines() if line.startswith("Pss:")) + sum(
+        map(held, map(int, children))
+    )
+
+
+def timed(name: str, commands: list[list[str]], folder: Path) -> tuple[float, float, float]:
+    """Run all commands at once; wall and CPU seconds, those of their children included, and the most megabytes that they held."""
     environment = os.environ | {"OMP_NUM_THREADS": str(CPUS // len(commands)), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
     environment |= {"TOKENIZERS_PARALLELISM": "false", "HF_DATASETS_CACHE": str(folder / "cache")}
-    start, cpu, running = time.perf_counter(), 0.0, []
+    start, cpu, peak, running = time.perf_counter(), 0.0, 0.0, {}
     for number, command in enumerate(commands):
         with (folder / f"log{number}").open("w") as log:
-            running.append(subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log))
-    for number, process in enumerate(running):
-        _, status, used = os.wait4(process.pid, 0)
-        cpu += used.ru_utime + used.ru_stime
-        if status:
-            raise SystemExit(f"{name} failed:\n{(folder / f'log{number}').read_text()[-3000:]}")
-    return time.perf_counter() - start, cpu
+            running[subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log).pid] = log.name
+    while running:
+        peak = max(peak, sum(map(held, running)))
+        time.sleep(0.1)
+        for pid in list(running):
+            ended, status, used = os.wait4(pid, os.WNOHANG)
+            if not ended:
+                continue
+            cpu += used.ru_utime + used.ru_stime
+            log_name = running.pop(pid)
+            if status:
+                raise SystemExit(f"{name} failed:\n{Path(log_name).read_text()[-3000:]}")
+    return time.perf_counter() - start, cpu, peak
 
 
 def theirs(way: str, python: Path, settings: dict[str, Any], processes: int, folder: Path) -> Result:
@@ -122,11 +139,11 @@ def theirs(way: str, python: Path, settings: dict[str, Any], processes: int, fol
         place = folder / f"{start}.json"
         place.write_text(json.dumps(settings | {"prompts": prompts[start::processes], "output": f"{place}.out"}))
         commands.append([str(python), str(Path(__file__).resolve()), "--as", way, str(place)])
-    wall, cpu = timed(name, commands, folder)
+    cost = timed(name, commands, folder)
     answers = [""] * len(prompts)
     for start in range(processes):
         answers[start::processes] = json.loads((folder / f"{start}.json.out").read_text())
-    return Result(name, wall, cpu, answers)
+    return Result(name, cost, answers)
 
 
 class Own:
@@ -161,9 +178,9 @@ class Own:
             "--benchmark-folder", str(self.folder / "flores200"), "--settings", json.dumps(self.settings), "--work", str(output / "work"),
             "--output-folder", str(output), "--cpus", str(CPUS),
         ]  # fmt: skip
-        wall, cpu = timed(name, [command], self.folder)
+        cost = timed(name, [command], self.folder)
         rows = [row for language in self.arguments.languages for row in files.read_jsonl(output / f"{language}.jsonl")]
-        return Result(name, wall, cpu, [row["answer"] for row in rows])
+        return Result(name, cost, [row["answer"] for row in rows])
 
 
 def without_short_limits(arguments: list[str]) -> None:
@@ -214,15 +231,15 @@ def main() -> None:
         last = own.run(f"ours again, {CPUS} x 1 threads")
         show(last, first)
         for way, results in found.items():
-            wall, cpu = (min(getattr(result, what) for result in results) for what in ("wall", "cpu"))
-            ours = [(first.wall + last.wall) / 2, (first.cpu + last.cpu) / 2]
-            print(f"{way} at its best / ours (mean of both): wall {wall / ours[0]:.2f}, CPU {cpu / ours[1]:.2f}")
+            ratios = [2 * min(result.cost[what] for result in results) / (first.cost[what] + last.cost[what]) for what in (0, 1)]
+            print(f"{way} at its best / ours (mean of both): wall {ratios[0]:.2f}, CPU {ratios[1]:.2f}")
 
 
 def show(result: Result, own: Result) -> None:
     """One line: seconds, and how many answers are not ours."""
     differing = sum(their != our for their, our in zip(result.answers, own.answers, strict=True))
-    print(f"{result.name:36} wall {result.wall:6.1f} s, CPU {result.cpu:6.1f} s, answers differ {differing}", flush=True)
+    wall, cpu, peak = result.cost
+    print(f"{result.name:36} wall {wall:6.1f} s, CPU {cpu:6.1f} s, memory {peak:5.0f} MB, answers differ {differing}", flush=True)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,17 @@ def test_a_failed_attempt_asks_for_more_up_to_the_longest_job(cluster: dict[str,
     assert needs.training(config(), cluster | {"max_minutes": 60}, "gemma-3-270m-lifted", 9).minutes == 60
     shard = [needs.answering(config(), cluster, "gemma-3-270m-lifted", "messages", 20, attempt) for attempt in (1, 2)]
     assert shard[1].minutes > shard[0].minutes and shard[0].gpus == 1
+    assert needs.answering(config(), cluster, "gemma-3-270m-lifted", "messages", 20, 1, cpus=3).mem_mb == shard[0].mem_mb + 2000
+
+
+def test_beams_take_their_time_and_a_batch_found_by_memory_counts_as_32(cluster: dict[str, Any]) -> None:
+    def minutes(**evaluate: Any) -> float:
+        changed = config()
+        changed["evaluate"] |= evaluate
+        return needs.answer_minutes(changed, cluster, "gemma-3-270m-lifted", "messages")
+
+    assert minutes(batch_size="auto") == minutes(batch_size=32) == minutes()
+    assert minutes(batch_size=32, beams=4) == minutes(batch_size=8)
 
 
 def test_what_no_gpu_can_hold_is_refused_at_once(cluster: dict[str, Any]) -> None:

@@ -220,9 +220,9 @@ def test_rows_that_fit_follow_the_memory(model: Path) -> None:
     # Two layers of one head of 16, feed-forward 64, hidden 32: float32 keys and values twice, one layer, the mask; and logits twice.
     row = 4 * (100 * (4 * 2 * 16 + 4 * 64 + 8 * 32 + 100) + 2 * engine.model.config.vocab_size)
     assert [engine.rows_that_fit(100, 2 * rows * row / 1e6) for rows in (0.5, 1.1, 4.1, 7.9, 16.1, 1000)] == [1, 1, 4, 4, 16, 32]
-    settings = FLORES | {"batch_size": "auto"}
     question = prompts.Question(0, "d", "0-shot", [{"role": "user", "content": "The cat"}], "The cat")
-    assert answer.load(model, [("deu_Latn", question)], settings, 1).batch_size == 32
+    for settings in (FLORES, {"limit": 5}):  # what only chooses has no limit of tokens
+        assert answer.load(model, [("deu_Latn", question)], settings | {"batch_size": "auto"}, 1).batch_size == 32
 
 
 LIMITED = """

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests import workspace
-from workflow_scripts.common import code
+from workflow_scripts.common import code, machine
 
 ROOT = workspace.ROOT
 RULES = sorted((ROOT / "rules").glob("*.smk"))
@@ -28,6 +28,17 @@ def test_a_fresh_clone_plans_everything_without_a_download(fresh):
     assert counts["predict"] == counts["score"] == 2 * 3 * 2  # models, benchmarks, shards
     assert not {"terms", "constrained", "interactive"} & set(counts)
     assert not (fresh / "results").exists()
+
+
+def test_shards_share_the_cores_and_never_take_more(fresh):
+    file = "results/predictions/gemma-3-270m/messages/swh_Latn.jsonl"
+    for shards in (1, 2, 64):
+        (fresh / "shards.yaml").write_text(f"evaluate: {{shards: {shards}}}", encoding="utf-8")
+        output = workspace.snakemake(fresh, file, "--dry-run", "--cores", "2", "--configfile", "shards.yaml")
+        (job,) = re.findall(r"^rule predict_messages_\d+:\n(.*?)\n\n", output, re.DOTALL | re.MULTILINE)
+        threads = min(2, max(1, machine.cpus() // shards))
+        assert re.findall(r"threads: (\d+)", job) == ([str(threads)] if threads > 1 else [])
+        assert f"mem_mb={round(268098176 * 4 / 1e6 + 0.5) + 2000 + 1000 * (threads - 1)}" in job
 
 
 def test_kinds_that_a_mixture_draws_are_planned_and_no_other(fresh):

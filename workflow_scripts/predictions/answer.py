@@ -202,7 +202,7 @@ def load(folder: Path, todo: Todo, settings: dict[str, Any], cpus: int) -> Engin
     engine = Engine(folder, beams=settings.get("beams", 1))
     if settings["batch_size"] == "auto":
         longest = max((question.messages for _, question in todo), key=lambda messages: len(json.dumps(messages)))
-        tokens = len(chat.encode_prompt(engine.tokenizer, longest)) + settings["max_new_tokens"]
+        tokens = len(chat.encode_prompt(engine.tokenizer, longest)) + settings.get("max_new_tokens", 0)
         engine.batch_size = engine.rows_that_fit(tokens, engine.free_mb() / (cpus if engine.device == "cpu" else 1))
         print(f"batch size {engine.batch_size}", file=sys.stderr)
     else:
