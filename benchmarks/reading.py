@@ -120,7 +120,7 @@ class Comparison:
             [sys.executable, "-m", "workflow_scripts.predictions.answer", "--model", "ours", "--model-folder", str(self.arguments.model),
              "--manifest", str(self.folder / "manifest.json"), "--benchmark", "belebele", "--languages", *languages,
              "--benchmark-folder", str(self.folder / "belebele"), "--settings", json.dumps(settings), "--work", str(output / f"w{number}"),
-             "--output-folder", str(output)]
+             "--output-folder", str(output), "--cpus", "1"]
             for number, languages in enumerate(self.dealt(self.cores))
         ]  # fmt: skip
         wall, cpu = timed(commands, 1, self.folder)

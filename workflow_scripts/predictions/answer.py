@@ -212,8 +212,11 @@ def load(folder: Path, todo: Todo, settings: dict[str, Any], cpus: int) -> Engin
 
 def compute(engine: Engine, todo: Todo, settings: dict[str, Any], cpus: int = 1) -> Iterator[Found]:
     """Answer `todo`, on the GPU or on so many CPUs if there is memory for their processes: gives each answer as it is ready."""
+    import torch
+
     tasks, most = tasks_of(engine, todo, settings), 1
     if engine.device == "cpu":
+        torch.set_num_threads(1)  # also where one process is enough: its answers are those of many; and forks with more would hang
         most = max(1, min(cpus, int(engine.free_mb() / PROCESS_MB)))
     yield from processes.share(partial(perform, engine, todo, settings), tasks, min(most, len(tasks)))
 

@@ -78,8 +78,6 @@ class Engine:
 
         self.tokenizer = load_tokenizer(folder)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        if self.device == "cpu":
-            torch.set_num_threads(1)  # more CPUs are for more processes: see `processes`, whose forks rely on it
         dtype = torch.bfloat16 if self.device == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True)
         self.model = model.to(self.device).eval()

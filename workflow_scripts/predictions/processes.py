@@ -1,7 +1,7 @@
 """Answering on a CPU in several processes of one thread each: a step with few rows leaves most of a second thread's time unused.
 
-They are forks of the process that holds the model, so its weights are in memory once, however many they are. That process has computed
-nothing with more than one thread, so no thread's lock is copied that nobody would open.
+They are forks of the process that holds the model, so its weights are in memory once, however many they are. `perform` must compute with
+one thread: those of the first process are not copied, and a pool of them would be waited for in vain.
 """
 
 import multiprocessing
