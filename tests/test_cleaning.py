@@ -232,6 +232,7 @@ def test_alignment_is_in_doubt_where_it_knows_nothing(monkeypatch):
     part = alignment.evidence(*sides, (4, 4))
     assert (part != whole).any() and (part[:-4] > 0).mean() > 0.95, "half of the pairs teach enough to judge the others"
     assert alignment.evidence([], [], (4, 4)).tolist() == []
+    assert not alignment.evidence(["the same"] * 9 + ["xyzzy"] * 40, [f"{number:09}" for number in range(49)], (4, 9)).any(), "no partner"
 
 
 def test_evidence_is_what_the_counts_say():
@@ -247,6 +248,12 @@ def test_evidence_is_what_the_counts_say():
     lost = math.log((1 - (6 + 0.5) / 7) / (1 - 6 / 24))  # "vvvv" is in 7 pairs, 6 of them with "bbbb"
     assert found[0] == pytest.approx((missing + lost) / 4, abs=1e-6)
     assert found[-1] == 0
+
+
+def test_filters_after_one_that_drops_all():
+    filters = [{"filter": "length", "min": 500, "max": 600}, *EVERYTHING, {"filter": "alignment", "margin": 4, "min_pairs": 2}]
+    cleaned = clean.clean(pairs_of([("One", "Eins"), ("Two", "Zwei")]), filters)
+    assert cleaned.pairs.height == 0 and cleaned.counts == {("demo", "dropped:length"): 2}
 
 
 # --- samples, determinism, hostile text

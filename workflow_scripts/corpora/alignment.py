@@ -27,8 +27,9 @@ LEAST, MOST = 0.001, 0.98  # probabilities of a partner: no single one decides
 
 
 class Way(NamedTuple):
-    """From the n-grams of one side: the partner of each, and the nats for a pair that has it and for one that lacks it."""
+    """N-grams of one side that have a partner on the other: both, and the nats for a pair that holds it and for one that lacks it."""
 
+    own: NDArray[np.int64]
     partner: NDArray[np.int64]
     there: Floats
     missing: Floats
@@ -76,8 +77,8 @@ def _presence(texts: Sequence[str], size: int, vocabulary: dict[str, int]) -> An
 def _way(own: Any, other: Any) -> Way:
     """Partners of one side's n-grams, from the pairs that hold them (pairs x n-grams, of either side)."""
     pairs, sizes = own.shape[0], [np.asarray(matrix.sum(axis=0)).ravel() for matrix in (own, other)]
-    partner, there, missing = np.zeros(len(sizes[0]), np.int64), np.zeros(len(sizes[0])), np.zeros(len(sizes[0]))
     rows, block = own.T.tocsr(), max(1, CELLS // max(1, len(sizes[1])))
+    parts = [Way(*(np.zeros(0, kind) for kind in (np.int64, np.int64, np.float64, np.float64)))]
     for start in range(0, len(sizes[0]), block):
         together = rows[start : start + block] @ other
         together.data[together.data < TOGETHER] = 0
@@ -85,11 +86,11 @@ def _way(own: Any, other: Any) -> Way:
         together.sort_indices()
         which, columns, both = _best(together, sizes[0][start : start + block], sizes[1], pairs)
         left, anywhere = sizes[0][start + which], sizes[1][columns] / pairs
-        partner[start + which] = columns
         # The pair that is judged is one of those counted: it is left out, with half a pair added for each outcome.
-        there[start + which] = np.log(np.clip((both - 0.5) / left, LEAST, MOST) / anywhere)
-        missing[start + which] = np.log((1 - np.clip((both + 0.5) / left, LEAST, MOST)) / (1 - anywhere))
-    return Way(partner, there, missing)
+        there = np.log(np.clip((both - 0.5) / left, LEAST, MOST) / anywhere)
+        missing = np.log((1 - np.clip((both + 0.5) / left, LEAST, MOST)) / (1 - anywhere))
+        parts.append(Way(start + which, columns, there, missing))
+    return Way(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _best(together: Any, own: Floats, other: Floats, pairs: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
@@ -114,6 +115,7 @@ def _best(together: Any, own: Floats, other: Floats, pairs: int) -> tuple[NDArra
 
 
 def _judge(own: Any, other: Any, way: Way) -> Floats:
+    own = own[:, way.own]
     hit = own.multiply(other[:, way.partner]).tocsr()
     found: Floats = hit @ way.there + (own - hit) @ way.missing
     return found
