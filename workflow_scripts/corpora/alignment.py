@@ -78,7 +78,8 @@ def _way(own: Any, other: Any) -> Way:
     """Partners of one side's n-grams, from the pairs that hold them (pairs x n-grams, of either side)."""
     pairs, sizes = own.shape[0], [np.asarray(matrix.sum(axis=0)).ravel() for matrix in (own, other)]
     rows, block = own.T.tocsr(), max(1, CELLS // max(1, len(sizes[1])))
-    parts = [Way(*(np.zeros(0, kind) for kind in (np.int64, np.int64, np.float64, np.float64)))]
+    nobody, nothing = np.zeros(0, np.int64), np.zeros(0, np.float64)
+    parts = [Way(nobody, nobody, nothing, nothing)]
     for start in range(0, len(sizes[0]), block):
         together = rows[start : start + block] @ other
         together.data[together.data < TOGETHER] = 0
