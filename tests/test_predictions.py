@@ -543,8 +543,8 @@ def test_processes_answer_as_one_does(model: Path, texts: Path, capsys: pytest.C
     assert {path: path.read_bytes() for path in whole} == whole
 
 
-def test_tasks_hold_every_question_once_and_do_not_depend_on_processes(lettered: Path, texts: Path) -> None:
-    """Choosing and writing: what processes answer is to the last digit what one does."""
+def test_processes_share_every_question_and_answer_as_one(lettered: Path, texts: Path) -> None:
+    """Choosing and writing. Choices have the batches of one process, and so its last digit."""
     todo: answer.Todo = []
     for language in ("deu_Latn", "hin_Deva"):
         benchmark(texts, language, shape="belebele", devtest=9)
@@ -552,11 +552,11 @@ def test_tasks_hold_every_question_once_and_do_not_depend_on_processes(lettered:
             assert isinstance(question, prompts.Question)
             todo.append((language, question))
     engine = Engine(lettered, 2)
-    tasks = answer.tasks_of(engine, todo, LETTERS)
+    tasks = answer.tasks_of(engine, todo, LETTERS, 4)
     assert sorted(place for task in tasks for place in task.places) == list(range(len(todo)))
-    assert [len(task.places) for task in tasks if task.kind == "chat"] == [3, 3, 3, 3, 3, 3]
-    one, two = (list(answer.compute(engine, todo, LETTERS, cpus)) for cpus in (1, 2))
-    assert len(one) == len(two) == len(todo) and dict(one) == dict(two)
+    assert sorted(len(task.places) for task in tasks) == [4, 4, 5, 5, *[9] * 4]
+    one, many = (list(answer.compute(engine, todo, LETTERS, cpus)) for cpus in (1, 3))
+    assert len(one) == len(many) == len(todo) and dict(one) == dict(many)
 
 
 def killed(task: int) -> Iterator[int]:

@@ -28,9 +28,6 @@ from .engine import ENGINE_VERSION, Engine, Request, queue, token_limit
 
 ANSWER_FIELDS = {"answer", "finish", "tokens", "logprobs"}
 CHOOSING = ("letters", "harness")
-# Of what is written on a CPU a task has at most so many batches, and there are so many tasks if each has a batch at least: small ones even
-# out the ends of processes, large ones leave fewer places of a batch idle.
-TASK_BATCHES, TASKS = 4, 8
 PROCESS_MB = 1000  # beside the weights, which processes share; cluster.needs asks for as much
 HARNESS_CHOICES = tuple(f" {letter}" for letter in prompts.LETTERS)
 
@@ -132,11 +129,11 @@ class Task:
     requests: list[Request]
 
 
-def tasks_of(engine: Engine, todo: Todo, settings: dict[str, Any]) -> list[Task]:
-    """All of `todo`, in parts that one process or another takes. Who takes what changes no part, and so no batch and no answer.
+def tasks_of(engine: Engine, todo: Todo, settings: dict[str, Any], processes: int = 1) -> list[Task]:
+    """All of `todo`, in parts for so many processes.
 
-    Choices of one language and protocol share their worked examples. What is written is batched over languages: on a GPU, where idle places
-    cost most and there is one process, all at once.
+    Choices of one language and protocol share their worked examples, and are never parted. What is written is batched over languages, and
+    dealt out like cards, so that each process keeps full batches to the end and who is faster changes no batch.
     """
     kinds: dict[tuple[str, str], list[int]] = {}
     for index, (language, question) in enumerate(todo):
@@ -149,11 +146,7 @@ def tasks_of(engine: Engine, todo: Todo, settings: dict[str, Any]) -> list[Task]
             continue
         requests = [as_request(engine, *todo[index], settings) for index in places]
         order = queue(requests)
-        size = len(order)
-        if engine.device == "cpu":
-            size = max(engine.batch_size, min(TASK_BATCHES * engine.batch_size, math.ceil(size / TASKS)))
-        for start in range(0, len(order), size):
-            part = order[start : start + size]
+        for part in (order[start::processes] for start in range(processes)):
             found.append(Task(kind, [places[index] for index in part], [requests[index] for index in part]))
     return found
 
@@ -214,10 +207,11 @@ def compute(engine: Engine, todo: Todo, settings: dict[str, Any], cpus: int = 1)
     """Answer `todo`, on the GPU or on so many CPUs if there is memory for their processes: gives each answer as it is ready."""
     import torch
 
-    tasks, most = tasks_of(engine, todo, settings), 1
+    most = 1
     if engine.device == "cpu":
-        torch.set_num_threads(1)  # also where one process is enough: its answers are those of many; and forks with more would hang
-        most = max(1, min(cpus, int(engine.free_mb() / PROCESS_MB)))
+        torch.set_num_threads(1)  # also where one process is enough; and forks with more would hang
+        most = max(1, min(cpus, math.ceil(len(todo) / engine.batch_size), int(engine.free_mb() / PROCESS_MB)))
+    tasks = [task for task in tasks_of(engine, todo, settings, most) if task.places]
     yield from processes.share(partial(perform, engine, todo, settings), tasks, min(most, len(tasks)))
 
 
