@@ -2,7 +2,7 @@
 
 Each row of the running batch is [padding, prompt, answer so far], aligned at its right end, so that the distance between two
 tokens is the same as without padding; a sliding window (Gemma 3) therefore sees exactly what it would see alone. The key-value
-cache keeps every position (`DynamicCache()` without a config) and the model masks the window.
+cache keeps every position (as `DynamicCache()` without a config) and the model masks the window.
 
 What makes it fast on a CPU, where reading the weights is most of the cost of a step with few rows:
 - rows that ended leave and new ones take their places (continuous batching: Yu et al. 2022, Orca, OSDI, section 3.2);
@@ -16,6 +16,7 @@ are the same in practice, not by proof. In bfloat16 this is more frequent.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache as cache_once
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 ENGINE_VERSION = 1  # part of every answer's key: raise it when answers change, and all are made anew
 MOST_ROWS = {"cpu": 32, "cuda": 256}  # of a batch whose size is found by memory: more rows hardly save time, and wait longer for their turn
+ROOM = 16  # tokens that a layer of the cache holds free for those to come
 IDLE_SHARE = 4  # refill when one place in so many is idle: a refill copies the cache, an idle place costs a row of every step
 
 
@@ -260,7 +262,38 @@ def new_cache(layers: list[tuple["Tensor", ...]]) -> "DynamicCache":
     """A cache that keeps every position, made of (keys, values) a layer."""
     from transformers import DynamicCache
 
-    return DynamicCache(layers or None)
+    cache = DynamicCache()
+    cache.layer_class_to_replicate = _layer_with_room()
+    for number, (keys, values, *_) in enumerate(layers):
+        cache.update(keys, values, number)
+    return cache
+
+
+@cache_once
+def _layer_with_room() -> type:
+    """transformers' own layer copies all that it holds for each new token, which with many rows costs nearly as much as computing it does;
+    this one writes the token behind the others.
+    """
+    import torch
+    from transformers.cache_utils import DynamicLayer
+
+    class LayerWithRoom(DynamicLayer):  # type: ignore[misc]
+        held: tuple["Tensor", ...] = ()
+
+        def update(self, keys: "Tensor", values: "Tensor", *args: Any, **kwargs: Any) -> tuple["Tensor", "Tensor"]:
+            if keys.shape[-2] > 1 or not self.is_initialized:
+                return super().update(keys, values, *args, **kwargs)  # type: ignore[no-any-return]
+            assert self.keys is not None and self.values is not None
+            length = self.keys.shape[-2]
+            if not self.held or self.held[0].data_ptr() != self.keys.data_ptr() or self.held[0].shape[-2] == length:
+                room = keys.new_empty(*keys.shape[:2], ROOM, keys.shape[-1])
+                self.held = (torch.cat([self.keys, room], dim=-2), torch.cat([self.values, room], dim=-2))
+            for held, new in zip(self.held, (keys, values), strict=True):
+                held[:, :, length : length + 1] = new
+            self.keys, self.values = (held[:, :, : length + 1] for held in self.held)
+            return self.keys, self.values
+
+    return LayerWithRoom
 
 
 def _keep(batch: _Batch) -> _Batch:
