@@ -277,18 +277,18 @@ def _layer_with_room() -> type:
     import torch
     from transformers.cache_utils import DynamicLayer
 
-    class LayerWithRoom(DynamicLayer):  # type: ignore[misc]
+    class LayerWithRoom(DynamicLayer):
         held: tuple["Tensor", ...] = ()
 
-        def update(self, keys: "Tensor", values: "Tensor", *args: Any, **kwargs: Any) -> tuple["Tensor", "Tensor"]:
-            if keys.shape[-2] > 1 or not self.is_initialized:
-                return super().update(keys, values, *args, **kwargs)  # type: ignore[no-any-return]
+        def update(self, key_states: "Tensor", value_states: "Tensor", *args: Any, **kwargs: Any) -> tuple["Tensor", "Tensor"]:
+            if key_states.shape[-2] > 1 or not self.is_initialized:
+                return super().update(key_states, value_states, *args, **kwargs)
             assert self.keys is not None and self.values is not None
             length = self.keys.shape[-2]
             if not self.held or self.held[0].data_ptr() != self.keys.data_ptr() or self.held[0].shape[-2] == length:
-                room = keys.new_empty(*keys.shape[:2], ROOM, keys.shape[-1])
+                room = key_states.new_empty(*key_states.shape[:2], ROOM, key_states.shape[-1])
                 self.held = (torch.cat([self.keys, room], dim=-2), torch.cat([self.values, room], dim=-2))
-            for held, new in zip(self.held, (keys, values), strict=True):
+            for held, new in zip(self.held, (key_states, value_states), strict=True):
                 held[:, :, length : length + 1] = new
             self.keys, self.values = (held[:, :, : length + 1] for held in self.held)
             return self.keys, self.values
