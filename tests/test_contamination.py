@@ -30,7 +30,7 @@ def matches(lines, texts, settings=SETTINGS):
 
     numbered, wanted = {}, {}
     for label, text in lines:
-        if line := folded(text):
+        if (line := folded(text)) and not line.isdigit():
             numbered.setdefault(line, []).append(label)
             dense = sum("\u3040" <= char <= "\u9fff" or "\uac00" <= char <= "\ud7a3" for char in line) > len(line) / 2
             size = max(2, settings["ngram"] // 2) if dense else settings["ngram"]
@@ -107,6 +107,12 @@ def test_a_long_text_is_not_accused_for_holding_common_ngrams_here_and_there():
     assert len(wanted & held) > 0.9 * len(wanted)
     index = Index([("test", line)], SETTINGS)
     assert index.find([text, text[:9000] + line + text[9000:]]) == [None, "test"]
+
+
+def test_a_number_alone_is_no_evidence():
+    index = Index([("test", "&1"), ("test", "The year 1948")], SETTINGS)
+    assert index.find(["1", "(1)", "&1", "The year 1948"]) == [None, None, None, "test"]
+    assert index.find_exact(["1"]) == [[]]
 
 
 def test_folding_keeps_vowel_signs():

@@ -86,6 +86,8 @@ def _udhr_paragraphs(texts: dict[tuple[str, str], Text], language: str) -> Parag
     english, own = found[ENGLISH], [(number, text) for number, text in found[language] if text]
     if [number for number, _ in own] != [number for number, _ in english]:
         return f"{len(own)} paragraphs that do not align with the {len(english)} English ones"
+    if broken := [text for _, text in own if not any(map(str.isalpha, text))]:
+        return f"a paragraph that is no text: {broken[0]}"
     return own
 
 

@@ -52,7 +52,8 @@ class Index:
         self.labels: dict[str, list[Any]] = {}  # of each folded line
         for some in _portions(lines, lambda pair: len(pair[1])):
             for (label, _), line in zip(some, fold([text for _, text in some]).strings(), strict=True):
-                if line and label not in (labels := self.labels.setdefault(line, [])):
+                # A number alone stands in many texts.
+                if line and not line.isdigit() and label not in (labels := self.labels.setdefault(line, [])):
                     labels.append(label)
         self.lines = list(self.labels)
         self.similarity = settings["similarity"]
