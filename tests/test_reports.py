@@ -475,6 +475,14 @@ def test_a_run_without_models(tmp_path: Path) -> None:
     assert (output / "data/mixtures.csv").exists()
 
 
+def test_a_language_that_was_not_drawn_says_so_whatever_was_counted() -> None:
+    facts = [
+        Fact("mixtures", "acq_Arab", "m", "rows_drawn", reason="n/a: no instruction was drawn in this language"),
+        Fact("mixtures", "acq_Arab", "m", "rows_contaminated:udhr", 0),
+    ]
+    assert site.ledger_cell(facts) == {"reason": "n/a: no instruction was drawn in this language"}
+
+
 def test_totals_are_the_sums_of_the_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     facts = [
         Fact("corpora", code, corpus, measure, value)

@@ -193,14 +193,17 @@ def ledger_cell(facts: Sequence[ledger.Fact]) -> dict[str, Any]:
     for fact in facts:
         if fact.value is not None:
             totals[fact.measure] += fact.value
-    if not totals:
-        return {"reason": "; ".join(sorted({fact.reason for fact in facts})) or "nothing recorded"}
+    out = next((totals[name] for name in ("rows_kept", "rows_drawn", "rows", "items") if name in totals), None)
+    # A language without a row may have counts all the same: none of its rows hold a benchmark's text.
+    reasons = sorted({fact.reason for fact in facts} - {""})
+    if out is None and (reasons or not totals):
+        return {"reason": "; ".join(reasons) or "nothing recorded"}
     drops = {name: value for name, value in totals.items() if name.startswith(("dropped:", "contaminated:")) and value}
     chief = sorted(drops.items(), key=lambda drop: (-drop[1], drop[0]))
     return {
         "reason": "",
         "in": totals.get("rows_read"),
-        "out": next((totals[name] for name in ("rows_kept", "rows_drawn", "rows", "items") if name in totals), None),
+        "out": out,
         "first": next(iter(sorted(totals.items())), None),
         "share": 100 * totals["share_realised"] if "share_realised" in totals else None,
         "drops": [(name.replace("dropped:", "").replace("contaminated:", "in "), int(value)) for name, value in chief[:2]],
