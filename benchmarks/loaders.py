@@ -4,8 +4,7 @@
     .venv-loaders/bin/python benchmarks/loaders.py llamafactory --export results/exports/laptop
 
 Needs nothing of Pivotlift and no model: a tokenizer of single bytes, made here, gives the text back as it went in. Ends with an error at
-the first row that arrives otherwise. LLaMA-Factory is asked for the last answer of a conversation (`mask_history: true`); axolotl's
-`chat_template` has no such setting and learns all of them.
+the first row that arrives otherwise. Both learn all answers of a conversation, as training here does.
 """
 
 import argparse
@@ -60,7 +59,6 @@ def llamafactory(export: Path, dataset: str, model: Path, work: Path) -> Iterato
         "dataset_dir": str(export),
         "dataset": dataset,
         "template": "chatml",
-        "mask_history": True,
         "cutoff_len": 10**6,
         "output_dir": str(work / "out"),
         "cache_dir": str(work / "cache"),
@@ -103,21 +101,21 @@ def axolotl(export: Path, _: str, model: Path, work: Path) -> Iterator[Example]:
         yield row["input_ids"], row["labels"]
 
 
-# Each loader with what it learns: the last answer or all of them, and what stands behind an answer.
-LOADERS: dict[str, tuple[Callable[[Path, str, Path, Path], Iterator[Example]], slice, str]] = {
-    "llamafactory": (llamafactory, slice(-1, None), f"{END}\n"),
-    "axolotl": (axolotl, slice(None), END),
+# Each loader with the text behind an answer that it learns too.
+LOADERS: dict[str, tuple[Callable[[Path, str, Path, Path], Iterator[Example]], str]] = {
+    "llamafactory": (llamafactory, f"{END}\n"),
+    "axolotl": (axolotl, END),
 }
 
 
-def wrong(messages: Turns, example: Example, text_of: Callable[[list[int]], str], learnt: slice, end: str) -> str:
+def wrong(messages: Turns, example: Example, text_of: Callable[[list[int]], str], end: str) -> str:
     """What is wrong with how a conversation arrived; empty if nothing."""
     text = text_of(example[0])
     wanted = "".join(f"{START}{turn['role']}\n{turn['content']}{END}\n" for turn in messages)
     if text != wanted:
         return f"arrived as {text!r} in place of {wanted!r}"
     labels = text_of([label for label in example[1] if label != -100])
-    answers = [turn["content"] for turn in messages if turn["role"] == "assistant"][learnt]
+    answers = [turn["content"] for turn in messages if turn["role"] == "assistant"]
     return "" if labels == "".join(answer + end for answer in answers) else f"learns {labels!r} in place of {answers!r}"
 
 
@@ -137,10 +135,10 @@ def main() -> None:
         from transformers import AutoTokenizer
 
         text_of = AutoTokenizer.from_pretrained(model).decode
-        load, learnt, end = LOADERS[arguments.loader]
+        load, end = LOADERS[arguments.loader]
         turns = 0
         for number, (messages, example) in enumerate(zip(conversations, load(export, dataset, model, work), strict=True)):
-            if reason := wrong(messages, example, text_of, learnt, end):
+            if reason := wrong(messages, example, text_of, end):
                 sys.exit(f"row {number} of {dataset} {reason}")
             turns += len(messages)
     print(

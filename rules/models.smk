@@ -93,9 +93,10 @@ rule token_audit:
         expected_minutes=part(auditing_need, "expected"),
     params:
         max_length=lambda wildcards: config["models"][wildcards.model]["sft"]["max_length"],
+        answers=lambda wildcards: config["models"][wildcards.model]["sft"].get("answers", "all"),
     shell:
         "python -m workflow_scripts.models.audit --model {wildcards.model} --base-model {input.base} --mixture {input.mixture} "
-        "--max-length {params.max_length} --output {output} > {log} 2>&1"
+        "--max-length {params.max_length} --answers {params.answers} --output {output} > {log} 2>&1"
 
 
 rule token_gate:

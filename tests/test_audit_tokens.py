@@ -49,9 +49,9 @@ def written(path: Path, *rows: dict[str, Any]) -> Path:
     return path
 
 
-def audited(tokenizer: Any, base: Path, mixture: Path, max_length: int = 64) -> list[ledger.Fact]:
+def audited(tokenizer: Any, base: Path, mixture: Path, max_length: int = 64, answers: str = "all") -> list[ledger.Fact]:
     accounts = audit.Accounts(tokenizer, audit.end_marks(tokenizer, base), max_length)
-    for one in tokens.read(tokenizer, mixture):
+    for one in tokens.read(tokenizer, mixture, answers):
         accounts.add(one)
     return list(accounts.facts("lifted"))
 
@@ -80,6 +80,28 @@ def test_rows_cut_and_rows_with_nothing_to_learn(base: Path, tmp_path: Path) -> 
     assert found["tokens_per_row_p95"] == max(lengths)
     assert of(facts, "rus_Cyrl")["rows_without_target"] == 1 and of(facts, "rus_Cyrl")["rows_dropped"] == 0
     assert {fact.stage for fact in facts} == {"models"} and {fact.subject for fact in facts} == {"lifted"}
+
+
+def test_all_answers_of_a_conversation_are_counted(base: Path, tmp_path: Path) -> None:
+    tokenizer = load(base)
+    rows = [
+        row("deu_Latn", "The mat.", "Die Matte.", before=("The cat.", "Die Katze.")),
+        row("deu_Latn", "The mat " * 200, "Die Matte.", before=("The cat.", "Die Katze.")),  # loses its last question and answer
+        row("rus_Cyrl", "The mat.", " ", before=("The cat.", "Кошка.")),
+    ]
+    mixture = written(tmp_path / "m.parquet", *rows)
+    first, last, blank = (len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 1 for text in (" Die Katze.", " Die Matte.", "  "))
+    found = of(audited(tokenizer, base, mixture), "deu_Latn")
+    assert [found[name] for name in ("rows", "rows_truncated", "rows_dropped", "rows_without_target")] == [2, 1, 0, 0]
+    assert found["completion_tokens"] == 2 * first + last
+    assert found["share_completion_kept"] == (2 * first + last) / (2 * first + 2 * last)
+    assert found["tokens_per_word"] == (last - 1) / 2, "the language of the answers before is not known"
+    found = of(audited(tokenizer, base, mixture, answers="last"), "deu_Latn")
+    assert [found[name] for name in ("rows", "rows_truncated", "rows_dropped", "rows_without_target")] == [2, 0, 1, 1]
+    assert (found["completion_tokens"], found["share_completion_kept"], found["tokens_per_word"]) == (last, 0.5, (last - 1) / 2)
+    for answers, without, more in (("all", 0, len(tokenizer(" Кошка.", add_special_tokens=False)["input_ids"]) + 1), ("last", 1, 0)):
+        found = of(audited(tokenizer, base, mixture, answers=answers), "rus_Cyrl")
+        assert (found["rows_without_target"], found["completion_tokens"]) == (without, blank + more)
 
 
 def test_tokens_of_each_language_are_those_of_the_answers_written_in_it(base: Path, tmp_path: Path) -> None:
@@ -212,14 +234,18 @@ def test_of_many_languages_the_worst_are_named(base: Path, tmp_path: Path) -> No
     assert named == codes[4:]
 
 
-def test_training_counts_the_same_tokens(base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("answers", ["all", "last"])
+def test_training_counts_the_same_tokens(base: Path, tmp_path: Path, answers: str) -> None:
     """By its own ledger, of more rows than are read at once, some of them cut or dropped."""
     codes = ("deu_Latn", "rus_Cyrl", "zho_Hans")
     texts = ("Die Katze sitzt auf der Matte. ", "Кошка сидит на коврике. ", "猫坐在垫子上。")
-    rows = [row(codes[i % 3], f"The cat {i} sits. " * (1 + i % 11), texts[i % 3] * (1 + i % 5)) for i in range(2 * tokens.BATCH + 7)]
+    rows = [
+        row(codes[i % 3], f"The cat {i} sits. " * (1 + i % 11), texts[i % 3] * (1 + i % 5), before=("Hello.", "Hallo.") * (i % 2))
+        for i in range(2 * tokens.BATCH + 7)
+    ]
     mixture = written(tmp_path / "m.parquet", *rows)
-    _, facts = train.encode(load(base), mixture, 48, "lifted")
-    arguments = ["--model", "lifted", "--base-model", str(base), "--mixture", str(mixture), "--max-length", "48"]
+    _, facts = train.encode(load(base), mixture, 48, "lifted", answers)
+    arguments = ["--model", "lifted", "--base-model", str(base), "--mixture", str(mixture), "--max-length", "48", "--answers", answers]
     audit.main([*arguments, "--output", str(tmp_path / "tokens.csv")])
     counted = [fact for fact in ledger.read(tmp_path / "tokens.csv") if fact.measure in tokens.MEASURES]
     assert sorted(counted, key=str) == sorted(facts, key=str) and len(facts) == 3 * len(tokens.MEASURES)
@@ -238,9 +264,8 @@ def test_many_rows_at_once_are_each_encoded_as_alone(base: Path) -> None:
     ]
     tokenizer.backend_tokenizer.enable_truncation(2)
     tokenizer.backend_tokenizer.enable_padding()
-    for turns, (prompt, answer) in zip(
-        conversations, chat.encode_examples(tokenizer, chat.example_texts(tokenizer, conversations)), strict=True
-    ):
+    encoded = chat.encode_examples(tokenizer, chat.example_texts(tokenizer, conversations))
+    for turns, (prompt, answer) in zip(conversations, encoded, strict=True):
         assert (prompt, answer) == chat.encode_example(tokenizer, turns)
         assert prompt == chat.encode_prompt(tokenizer, turns[:-1])
         assert tokenizer.decode(prompt + answer) == turns[0]["content"] + turns[1]["content"]
@@ -303,6 +328,7 @@ def sft(**settings: Any) -> dict[str, Any]:
         (LOOSER, {"token_gate": 1}),
         (LOOSER | sft(learning_rate=1e-4), TRAINING | {"token_gate": 1}),
         (sft(max_length=200), TRAINING | {"token_audit": 1, "token_gate": 1}),
+        (sft(answers="last"), TRAINING | {"token_audit": 1, "token_gate": 1}),
         ({"decontamination": {"max_contaminated_rows": 3}} | sft(seed=2), TRAINING | {"gate": 1}),
     ],
 )

@@ -460,7 +460,7 @@ def test_prompts_are_those_of_training_with_one_bos(model: Path, texts: Path, tm
     polars.concat(pairs).write_parquet(tmp_path / "mixture.parquet")
     trained, _ = train.encode(tokenizer, tmp_path / "mixture.parquet", 512, "tiny")
     assert len(trained) == len(asked) == 4 * len(tables.read("templates"))
-    for (ids, length), question in zip(trained, asked, strict=True):
+    for (ids, (length,)), question in zip(trained, asked, strict=True):
         prompt, answered = ids[:length].tolist(), ids[length:].tolist()
         assert prompt == chat.encode_prompt(tokenizer, question.messages)
         assert tokenizer.decode(prompt) == chat.prompt_text(tokenizer, question.messages)

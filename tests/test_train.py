@@ -1,5 +1,7 @@
 """Fine-tuning: what is learnt, and that a killed run ends with the very weights of one that was left alone."""
 
+import hashlib
+import importlib.metadata
 import json
 import os
 import pickle
@@ -8,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +148,76 @@ def test_the_loss_is_on_answers_only(base: Path, tmp_path: Path) -> None:
     assert seen == 8
 
 
+def conversations(path: Path) -> Path:
+    """Rows of one, two and three answers."""
+    given = []
+    for number in range(8):
+        turns = ["The cat.", "Die Katze.", f"The mat {number}.", "Die Matte." * (1 + number % 3), "Russian?", "Кошка."]
+        messages = [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns[: 2 + 2 * (number % 3)])]
+        given.append(row("deu_Latn", 1, "") | {"messages": messages})
+    polars.DataFrame(given).write_parquet(path)
+    return path
+
+
+def learnt_by_hand(tokenizer: Any, messages: chat.Messages, answers: str) -> tuple[list[int], list[int]]:
+    """Tokens and labels of a row by the plain chat template, whose end mark no token crosses."""
+    ids, labels = [tokenizer.bos_token_id], [-100]
+    for number, turn in enumerate(messages):
+        text = ("\n" * (number > 0) if turn["role"] == "user" else " ") + turn["content"]
+        found = tokenizer(text, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] * (turn["role"] == "assistant")
+        learnt = turn["role"] == "assistant" and (answers == "all" or number == len(messages) - 1)
+        ids += found
+        labels += found if learnt else [-100] * len(found)
+    return ids, labels
+
+
+@pytest.mark.parametrize("answers", ["all", "last"])
+@pytest.mark.parametrize("packing", [False, True])
+def test_the_loss_of_a_conversation_is_on_its_answers(base: Path, tmp_path: Path, answers: str, packing: bool) -> None:
+    """Beside a loss computed here, row by row, from the model's own probabilities."""
+    import datasets
+
+    tokenizer = load_tokenizer(base)
+    data = conversations(tmp_path / "mixture.parquet")
+    by_hand = [learnt_by_hand(tokenizer, messages, answers) for messages in polars.read_parquet(data)["messages"].to_list()]
+    settings = SETTINGS | {"max_length": 512, "packing": packing, "batch_size": 8 if not packing else 1}
+    rows, _ = train.encode(tokenizer, data, 512, "lifted", answers)
+    assert [list(ids) for ids, _ in rows] == [ids for ids, _ in by_hand]
+    prepared, _ = train.in_training_order(rows, settings | {"packing": False}, 1)
+    assert isinstance(prepared, datasets.Dataset) and prepared["labels"][:] == [labels for _, labels in by_hand]
+    model, losses = transformers.AutoModelForCausalLM.from_pretrained(base / "model"), []
+    for ids, labels in by_hand:
+        with torch.no_grad():
+            logprobs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        losses += [-logprobs[place - 1, token].item() for place, token in enumerate(labels) if token != -100]
+    trainer = train.make_trainer(base / "model", tokenizer, rows, settings, tmp_path / "run")
+    for device in ("cpu", "none"):
+        with train.answers_only(device):
+            batch = next(iter(trainer.get_train_dataloader()))
+            assert int((batch["labels"] != -100).sum()) == len(losses)
+            loss = trainer.compute_loss(trainer.model, batch).item()
+        assert loss == pytest.approx(sum(losses) / len(losses), abs=1e-5)
+
+
+def test_a_cut_conversation_keeps_the_answers_before_the_cut(base: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(base)
+    data = conversations(tmp_path / "mixture.parquet")
+    messages = polars.read_parquet(data)["messages"].to_list()[2]
+    ids, labels = learnt_by_hand(tokenizer, messages, "all")
+    polars.read_parquet(data)[2:3].write_parquet(data)
+    for answers in ("all", "last"):
+        learnt = learnt_by_hand(tokenizer, messages, answers)[1]
+        for length in range(next(place for place, label in enumerate(learnt) if label != -100) + 1, len(ids) + 1):
+            rows, facts = train.encode(tokenizer, data, length, "lifted", answers)
+            left = max(place for place, label in enumerate(learnt[:length]) if label != -100) + 1  # nothing behind it is learnt
+            prepared, _ = train.in_training_order(rows, SETTINGS, 1)
+            assert (prepared["input_ids"][0], prepared["labels"][0]) == (ids[:left], learnt[:left])
+            kept, whole = (sum(label != -100 for label in some) for some in (learnt[:length], learnt))
+            assert [fact.value for fact in facts] == [1, left, kept, int(kept < whole), 0]
+    with pytest.raises(cli.UserError, match="Raise max_length"):
+        train.encode(tokenizer, data, next(place for place, label in enumerate(labels) if label != -100), "lifted")
+
+
 def test_rows_with_nothing_to_learn_are_counted(base: Path, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(base)
     given = [row("deu_Latn", 1, "Die Katze."), row("deu_Latn", 200, "Die Katze."), row("zul_Latn", 200, "Ikati.")]
@@ -154,7 +227,7 @@ def test_rows_with_nothing_to_learn_are_counted(base: Path, tmp_path: Path) -> N
     found = {(fact.language, fact.measure): fact.value for fact in facts}
     assert [found["deu_Latn", name] for name in ("rows", "rows_truncated", "rows_dropped")] == [3, 1, 1]
     assert found["deu_Latn", "tokens"] == sum(len(ids) for ids, _ in rows)
-    assert found["deu_Latn", "completion_tokens"] == sum(len(ids) - prompt for ids, prompt in rows)
+    assert found["deu_Latn", "completion_tokens"] == sum(len(ids) - prompt for ids, (prompt,) in rows)
     assert [found["zul_Latn", name] for name in tokens.MEASURES] == [1, 0, 0, 0, 1]
     polars.DataFrame(given[1:3]).write_parquet(tmp_path / "mixture.parquet")
     with pytest.raises(cli.UserError, match="Raise max_length"):
@@ -162,7 +235,7 @@ def test_rows_with_nothing_to_learn_are_counted(base: Path, tmp_path: Path) -> N
 
 
 def test_order_saves_padding_and_loses_nothing() -> None:
-    rows = [(train.array("i", [i] * (1 + i * 37 % 50)), 0) for i in range(203)]
+    rows = [(train.array("i", [i] * (1 + i * 37 % 50)), (0,)) for i in range(203)]
     ordered = train.by_length(rows, 4, 0)
     assert sorted(row[0][0] for row in ordered) == list(range(203))
     assert ordered == train.by_length(rows, 4, 0)
@@ -408,15 +481,39 @@ def test_what_a_checkpoint_belongs_to(base: Path, tmp_path: Path) -> None:
     rows, _ = train.encode(load_tokenizer(base), mixture(tmp_path / "mixture.parquet", rows=6), 96, "lifted")
     key = train.run_key(SETTINGS, "base", rows)
     assert key == train.run_key(dict(reversed(SETTINGS.items())), "base", list(rows))
-    (ids, prompt), *rest = rows
+    (ids, (prompt,)), *rest = rows
     others = [
         train.run_key(SETTINGS | {"learning_rate": 1e-3}, "base", rows),
         train.run_key(SETTINGS, "other", rows),
         train.run_key(SETTINGS, "base", rows[::-1]),
-        train.run_key(SETTINGS, "base", [(ids, prompt - 1), *rest]),
-        train.run_key(SETTINGS, "base", [(ids[:-1], prompt), *rest]),
+        train.run_key(SETTINGS, "base", [(ids, (prompt - 1,)), *rest]),
+        train.run_key(SETTINGS, "base", [(ids, (1, 2, prompt)), *rest]),
+        train.run_key(SETTINGS, "base", [(ids, (1, 3, prompt)), *rest]),
+        train.run_key(SETTINGS, "base", [(ids[:-1], (prompt,)), *rest]),
     ]
-    assert len({key, *others}) == 6
+    assert len({key, *others}) == 8
+
+
+def key_of_last_answers(tokenizer: Any, path: Path) -> str:
+    """The key of a training that learns the last answer of each row: of its length, that of its prompt, and its tokens."""
+    data = hashlib.sha256()
+    for messages in polars.read_parquet(path)["messages"].to_list():
+        prompt, answer = chat.encode_example(tokenizer, messages)
+        data.update(array("i", [len(prompt + answer), len(prompt), *prompt, *answer]).tobytes())
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "trl", "peft", "accelerate")}
+    return files.sha256_json({"settings": SETTINGS, "base": "base", "data": data.hexdigest(), "versions": versions})
+
+
+def test_where_rows_have_one_answer_the_setting_changes_no_training(base: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(base)
+    single, several = mixture(tmp_path / "single.parquet", rows=9), conversations(tmp_path / "several.parquet")
+    keys = {}
+    for path in (single, several):
+        for named in ({}, {"answers": "all"}, {"answers": "last"}):
+            rows, _ = train.encode(tokenizer, path, 512, "lifted", named.get("answers", "all"))
+            keys[path.stem, named.get("answers")] = train.run_key(SETTINGS | named, "base", rows)
+    assert {keys["single", name] for name in (None, "all", "last")} == {key_of_last_answers(tokenizer, single)}
+    assert keys["several", None] == keys["several", "all"] != keys["several", "last"] == key_of_last_answers(tokenizer, several)
 
 
 def test_only_whole_checkpoints_count(tmp_path: Path) -> None:

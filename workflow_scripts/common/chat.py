@@ -1,6 +1,8 @@
 """From messages to tokens, in one place: training and evaluation see the same prompt, byte for byte, with exactly one BOS."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 from .cli import UserError
@@ -18,31 +20,50 @@ def encode_prompt(tokenizer: Any, messages: Messages) -> list[int]:
     return tokenizer(prompt_text(tokenizer, messages), add_special_tokens=False)["input_ids"]
 
 
-def example_texts(tokenizer: Any, conversations: Sequence[Messages]) -> list[tuple[str, str]]:
-    """Of each training row the text before its last turn, and the whole, as the chat template writes them.
+def example_texts(tokenizer: Any, conversations: Sequence[Messages], answers: str = "all") -> list[list[str]]:
+    """Of each training row its text, as the chat template writes it, in an even number of parts: what is given, and what is learnt of it.
 
-    Raises `UserError` for a template that cannot write a row, or from whose text the answer cannot be told apart.
+    Learnt are the assistant's turns with their end marks: "all" `answers` of a conversation, or the "last" one. Where an answer begins and
+    ends is seen by writing the conversation up to there, with and without it.
+
+    Raises `UserError` for a template that cannot write a row, or from whose text the answers cannot be told apart.
     """
     import jinja2
 
+    if any(turns[-1]["role"] != "assistant" for turns in conversations):
+        raise UserError("a row does not end with an answer, so there is nothing to learn from it. Leave such rows out.")
+    places = [[place for place, turn in enumerate(turns) if turn["role"] == "assistant"] for turns in conversations]
+    if answers == "last":
+        places = [found[-1:] for found in places]
+    begun = [turns[:place] for turns, found in zip(conversations, places, strict=True) for place in found]
+    ended = [turns[: place + 1] for turns, found in zip(conversations, places, strict=True) for place in found]
     try:
-        prompts = tokenizer.apply_chat_template([turns[:-1] for turns in conversations], tokenize=False, add_generation_prompt=True)
-        wholes = tokenizer.apply_chat_template(list(conversations), tokenize=False)
+        befores = tokenizer.apply_chat_template(begun, tokenize=False, add_generation_prompt=True)
+        afters = tokenizer.apply_chat_template(ended, tokenize=False)
     except jinja2.TemplateError as error:
         raise UserError(
             f"the chat template refuses a row ({error}). Leave such rows out, or give the model another chat_template."
         ) from error
-    texts = list(zip(prompts, wholes, strict=True))
-    if any(turns[-1]["role"] != "assistant" for turns in conversations) or not all(whole.startswith(prompt) for prompt, whole in texts):
-        raise UserError("the chat template does not write the prompt before the answer, so the answer cannot be told apart.")
+    pairs, texts = iter(zip(befores, afters, strict=True)), []
+    for found in places:
+        beginnings = [text for _ in found for text in next(pairs)]
+        whole, seams = beginnings[-1], [0, *map(len, beginnings)]
+        if not whole.startswith(beginnings[-2]):
+            raise UserError("the chat template does not write the prompt before the answer, so the answer cannot be told apart.")
+        if seams != sorted(seams) or not all(map(whole.startswith, beginnings)):
+            raise UserError(
+                "the chat template writes earlier answers of a conversation otherwise than the last one, so they cannot be told apart: set "
+                "sft.answers to last, or give the model another chat_template."
+            )
+        texts.append([whole[begin:end] for begin, end in pairwise(seams)])
     return texts
 
 
-def encode_examples(tokenizer: Any, texts: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
-    """Token ids of `example_texts`: of everything before the last assistant turn, and of that turn with its end mark.
+def encode_examples(tokenizer: Any, texts: Sequence[Sequence[str]]) -> list[list[list[int]]]:
+    """Token ids of `example_texts`, in the same parts.
 
-    The first part equals `encode_prompt` of the turns before, token for token: where the tokenizer would merge across the seam, the two
-    parts are tokenised on their own.
+    All parts before the last answer together equal `encode_prompt` of the turns before, token for token: where the tokenizer would merge
+    across that seam, the two sides are tokenised on their own. Across the seams before, a token belongs to the part in which it begins.
     """
     backend = tokenizer.backend_tokenizer  # twice as fast as the tokenizer around it, which makes masks and offsets too
     backend.no_truncation()
@@ -51,14 +72,23 @@ def encode_examples(tokenizer: Any, texts: Sequence[tuple[str, str]]) -> list[tu
     def encode(several: list[str]) -> list[list[int]]:
         return [found.ids for found in backend.encode_batch_fast(several, add_special_tokens=False)]
 
-    ids = encode([text for pair in texts for text in pair])
-    rows = [(prompt, whole[len(prompt) :]) for prompt, whole in zip(ids[::2], ids[1::2], strict=True)]
-    merged = [number for number, (prompt, _) in enumerate(rows) if ids[2 * number + 1][: len(prompt)] != prompt]
-    for number, answer in zip(merged, encode([texts[number][1][len(texts[number][0]) :] for number in merged]), strict=True):
-        rows[number] = (rows[number][0], answer)
+    prompts = ["".join(parts[:-1]) for parts in texts]
+    prompt_ids, whole_ids = encode(prompts), encode(["".join(parts) for parts in texts])
+    answer_ids = [whole[len(prompt) :] for prompt, whole in zip(prompt_ids, whole_ids, strict=True)]
+    merged = [number for number, prompt in enumerate(prompt_ids) if whole_ids[number][: len(prompt)] != prompt]
+    for number, answer in zip(merged, encode([texts[number][-1] for number in merged]), strict=True):
+        answer_ids[number] = answer
+    rows = [[prompt, answer] for prompt, answer in zip(prompt_ids, answer_ids, strict=True)]
+    several = [number for number, parts in enumerate(texts) if len(parts) > 2]
+    for number, found in zip(several, backend.encode_batch([prompts[number] for number in several], add_special_tokens=False), strict=True):
+        # A token begins where the one before it ends, as offsets may leave out its spaces; those of one character's bytes begin together.
+        begins = [min(begin, end) for (begin, _), (_, end) in zip(found.offsets, [(0, 0), *found.offsets], strict=False)]
+        seams = [bisect_left(begins, end) for end in accumulate(map(len, texts[number][:-2]))]
+        rows[number][:1] = [found.ids[begin:end] for begin, end in pairwise([0, *seams, len(begins)])]
     return rows
 
 
 def encode_example(tokenizer: Any, messages: Messages) -> tuple[list[int], list[int]]:
-    """`encode_examples` of one row, from its messages."""
-    return encode_examples(tokenizer, example_texts(tokenizer, [messages]))[0]
+    """Token ids of everything before the last answer of a row, and of that answer with its end mark."""
+    prompt, answer = encode_examples(tokenizer, example_texts(tokenizer, [messages], "last"))[0]
+    return prompt, answer

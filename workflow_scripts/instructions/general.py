@@ -4,7 +4,7 @@
         --benchmarks udhr/eng_Latn.json --settings '{...}' --output eng_Latn.parquet --ledger eng_Latn.ledger.csv
 
 Benchmark text is kept out as in the corpora. A row longer than `max_characters` is left out and counted. A conversation stays one row with
-all its turns; the trainer takes the last answer as what to learn.
+all its turns; what is learnt of it is up to the training (`sft.answers`).
 """
 
 import argparse

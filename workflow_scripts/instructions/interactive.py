@@ -7,7 +7,7 @@ Each pair gives at most one dialogue in each direction, of those that the data a
 
 - `switch`: translate, then the same in another language: a key that has both pivots, from one pivot by way of the other, or into both.
 - `term`: translate, then tell what a term was translated as.
-- `back`: translate, translate back, then one of the above. Only the last answer is trained on, and that of `back` stands in the dialogue.
+- `back`: translate, translate back, then one of the above. The answer to `back` stands in the dialogue already, so it is never the last.
 - `revise`: a source that one corpus translates in two ways: the one translation, then, asked for a term, the other one that holds it.
 
 `template` names the wording of each turn. All answers are whole texts of the corpus, but for what a term was translated as: that comes from

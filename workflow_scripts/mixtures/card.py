@@ -19,8 +19,10 @@ LOADING = """TRL and anything else that reads conversations, here with `datasets
 datasets.load_dataset("parquet", data_files="data/train.parquet", split="train")  # TRL's SFTTrainer takes it as it is
 ```
 
-LLaMA-Factory: `dataset_dir` is this folder, `dataset` is `{name}`; `dataset_info.json` says the rest. Of a conversation of several turns
-it learns the last answer only with `mask_history: true`.
+TRL learns all answers of a conversation, and nothing else, with `assistant_only_loss=True`.
+
+LLaMA-Factory: `dataset_dir` is this folder, `dataset` is `{name}`; `dataset_info.json` says the rest. It learns
+all answers of a conversation (with `mask_history: true` the last one only).
 
 axolotl:
 
@@ -29,7 +31,7 @@ datasets:
   - {{path: data/train.parquet, ds_type: parquet, type: chat_template, field_messages: messages}}
 ```
 
-It learns all answers of a conversation of several turns.
+It learns all answers of a conversation.
 """
 
 

@@ -5,22 +5,24 @@
 
 The ledger has the five measures of training's own (`tokens.MEASURES`), counted by the same code, and beside them for each language:
 
-    share_rows_cut         rows that lose tokens to `max_length`, or all of their answer
+    share_rows_cut         rows that lose tokens of their answers to `max_length`, or all of them
     share_completion_kept  tokens of the answers, end marks included, that are left after the cut
-    rows_without_target    rows with nothing to learn: the whole answer is cut off, or holds nothing but white space
+    rows_without_target    rows with nothing to learn: no answer is left after the cut, or none that is more than white space
     tokens_per_row         before the cut; `tokens_per_row_p95`: 95 % of the rows have no more
-    tokens_per_word        of all answers written in this language, cut or not, without the end mark; words are parted by white space.
-                           For scripts that do not part words it is `tokens_per_character` (white space not counted)
+    tokens_per_word        of the last answers of all rows, where written in this language, cut or not, without the end mark; words are
+                           parted by white space. For scripts that do not it is `tokens_per_character` (white space not counted)
     rows_turn_lost         rows of which the chat template left out a turn's text
     rows_without_bos       rows that do not begin with the tokenizer's BOS; `rows_bos_within`: with one further on. One that follows an end
                            mark does not count: there a template such as Llama 2's begins the next turn
-    rows_without_eos       rows whose answer does not end with a token that ends an answer when the model is asked
+    rows_without_eos       rows with an answer that does not end with a token that ends an answer when the model is asked
+
+Answers are those that are learnt: all of a conversation, or the last one (`--answers`).
 """
 
 import argparse
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,22 +82,22 @@ class Accounts:
         return None
 
     def add(self, row: tokens.Row) -> None:
-        answer, ids, bos = row.messages[-1]["content"], row.prompt + row.completion, self.tokenizer.bos_token_id
-        end = self.end_of(row.completion)
+        kept, ids, bos = row.cut(self.max_length), list(chain(*row.parts)), self.tokenizer.bos_token_id
+        ends = [self.end_of(part) for part in row.parts[1::2]]
         count = self.counts[row.language]
-        count.update(tokens.count(row, self.max_length))
-        count["whole_completion_tokens"] += len(row.completion)
-        count["rows_without_target"] += not row.kept(self.max_length) or not answer.strip()
+        count.update(tokens.count(row, kept))
+        count["whole_completion_tokens"] += tokens.learnt(row.parts)
+        count["rows_without_target"] += not any(answer.strip() for answer in row.answers[: len(kept) // 2])
         count["rows_turn_lost"] += not has_all_turns(row)
-        count["rows_without_eos"] += end is None
+        count["rows_without_eos"] += None in ends
         if bos is not None:
             count["rows_without_bos"] += ids[:1] != [bos]
             count["rows_bos_within"] += has_bos_within(ids, bos, self.ends)
         self.lengths[row.language][len(ids)] += 1
-        words = answer.split()
+        words = row.answers[-1].split()  # the language of earlier answers is not known
         unspaced = row.target_language.split("_")[1] in UNSPACED
         self.written[row.target_language]["units"] += sum(map(len, words)) if unspaced else len(words)
-        self.written[row.target_language]["tokens"] += len(row.completion) if end is None else end
+        self.written[row.target_language]["tokens"] += len(row.parts[-1]) if ends[-1] is None else ends[-1]
 
     def facts(self, model: str) -> Iterator[ledger.Fact]:
         """The ledger, language by language; a language in which there are only answers has only its tokens per word."""
@@ -141,6 +143,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--base-model", type=Path, required=True, help="whose tokenizer, chat template and end marks it will have")
     parser.add_argument("--mixture", type=Path, required=True)
     parser.add_argument("--max-length", type=int, required=True, help="the model's sft.max_length")
+    parser.add_argument("--answers", choices=("all", "last"), default="all", help="the model's sft.answers")
     parser.add_argument("--output", type=Path, required=True, help="the ledger")
     arguments = parser.parse_args(argv)
 
@@ -148,7 +151,7 @@ def main(argv: list[str] | None = None) -> None:
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(arguments.base_model)
     accounts = Accounts(tokenizer, end_marks(tokenizer, arguments.base_model), arguments.max_length)
-    for row in tokens.read(tokenizer, arguments.mixture):
+    for row in tokens.read(tokenizer, arguments.mixture, arguments.answers):
         accounts.add(row)
     ledger.write(arguments.output, accounts.facts(arguments.model))
     print(f"{sum(count['rows'] for count in accounts.counts.values())} rows in {len(accounts.counts)} languages")

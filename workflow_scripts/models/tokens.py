@@ -1,6 +1,6 @@
 """A mixture as a model sees it: each row rendered, tokenised, and cut. Training and the audit before it count by this one module."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,50 +13,61 @@ BATCH = 1000  # rows that are rendered and tokenised together
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a mixture: as it was drawn, as the chat template wrote it (`text`), and in tokens, nothing cut yet."""
+    """One row of a mixture: as it was drawn, as the chat template wrote it (`text`), and in tokens, nothing cut yet.
+
+    `parts` are token ids, those that are given and those that are learnt (an answer with its end mark) by turns; the last ones are learnt.
+    """
 
     language: str
     target_language: str
     messages: chat.Messages
     text: str
-    prompt: list[int]
-    completion: list[int]
+    parts: list[list[int]]
 
     @property
-    def tokens(self) -> int:
-        return len(self.prompt) + len(self.completion)
+    def answers(self) -> list[str]:
+        """The texts that are learnt, in the order of `parts`."""
+        found = [turn["content"] for turn in self.messages if turn["role"] == "assistant"]
+        return found[-(len(self.parts) // 2) :]
 
-    def kept(self, max_length: int) -> int:
-        """How many tokens of the completion are left where rows are cut to `max_length` tokens."""
-        return max(0, min(self.tokens, max_length) - len(self.prompt))
+    def cut(self, max_length: int) -> list[list[int]]:
+        """The parts left of the first `max_length` tokens. What stands behind the last token to learn is left out, so it may be nothing."""
+        kept, room = [], max_length
+        for part in self.parts:
+            kept.append(part[:room])
+            room -= len(kept[-1])
+        while kept and (len(kept) % 2 or not kept[-1]):
+            kept.pop()
+        return kept
 
-    def ids(self, max_length: int) -> list[int]:
-        return (self.prompt + self.completion)[:max_length]
 
-
-def read(tokenizer: Any, mixture: Path) -> Iterator[Row]:
-    """The rows of a mixture in their order. Memory does not grow with their number."""
+def read(tokenizer: Any, mixture: Path, answers: str = "all") -> Iterator[Row]:
+    """The rows of a mixture in their order, to learn "all" `answers` of a conversation or the "last". Memory does not grow with rows."""
     for piece in pieces.read(mixture, columns=["language", "target_language", "messages"]):
         for batch in piece.iter_slices(BATCH):
             drawn = list(batch.iter_rows())
-            texts = chat.example_texts(tokenizer, [messages for _, _, messages in drawn])
+            texts = chat.example_texts(tokenizer, [messages for _, _, messages in drawn], answers)
             encoded = chat.encode_examples(tokenizer, texts)
-            for (language, target, messages), (_, text), (prompt, completion) in zip(drawn, texts, encoded, strict=True):
-                yield Row(language, target, messages, text, prompt, completion)
+            for (language, target, messages), text, parts in zip(drawn, texts, encoded, strict=True):
+                yield Row(language, target, messages, "".join(text), parts)
 
 
-def count(row: Row, max_length: int) -> dict[str, int]:
-    """What a row adds to each of `MEASURES` (those it adds nothing to are left out).
+def learnt(parts: Sequence[list[int]]) -> int:
+    """How many tokens of a row's parts are learnt."""
+    return sum(map(len, parts[1::2]))
 
-    `rows` counts what the mixture holds; `rows_dropped` those whose whole completion lies beyond the cut (not trained on);
-    `rows_truncated` those that lose only part of it; `tokens` and `completion_tokens` what is trained on in one epoch.
+
+def count(row: Row, kept: Sequence[list[int]]) -> dict[str, int]:
+    """What a row of which these parts are kept adds to each of `MEASURES` (those it adds nothing to are left out).
+
+    `rows` counts what the mixture holds; `rows_dropped` those of which nothing is left to learn (not trained on); `rows_truncated` those
+    that lose only part of their answers; `tokens` and `completion_tokens` what is trained on in one epoch.
     """
-    kept = row.kept(max_length)
     if not kept:
         return {"rows": 1, "rows_dropped": 1}
     return {
         "rows": 1,
-        "tokens": len(row.prompt) + kept,
-        "completion_tokens": kept,
-        "rows_truncated": int(kept < len(row.completion)),
+        "tokens": sum(map(len, kept)),
+        "completion_tokens": learnt(kept),
+        "rows_truncated": int(learnt(kept) < learnt(row.parts)),
     }

@@ -22,6 +22,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,21 @@ from . import checkpoints, folder, tokens
 
 WINDOW = 16  # batches whose rows are sorted by length together
 SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
-Row = tuple[array, int]  # token ids of prompt and completion; length of the prompt
+Row = tuple[array, tuple[int, ...]]  # token ids; where answers begin and end by turns (the last one ends with the row)
 
 
-def encode(tokenizer: Any, mixture: Path, max_length: int, model: str) -> tuple[list[Row], list[ledger.Fact]]:
-    """Tokenise a mixture in its order, cut rows to `max_length` tokens, and account for every language in it by `tokens.MEASURES`."""
+def encode(tokenizer: Any, mixture: Path, max_length: int, model: str, answers: str = "all") -> tuple[list[Row], list[ledger.Fact]]:
+    """Tokenise a mixture in its order, cut rows to `max_length` tokens, and account for every language in it by `tokens.MEASURES`.
+
+    `answers`: "all" of a conversation are learnt, or the "last" only.
+    """
     rows: list[Row] = []
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in tokens.read(tokenizer, mixture):
-        counts[row.language].update(tokens.count(row, max_length))
-        if row.kept(max_length):
-            rows.append((array("i", row.ids(max_length)), len(row.prompt)))
+    for row in tokens.read(tokenizer, mixture, answers):
+        kept = row.cut(max_length)
+        counts[row.language].update(tokens.count(row, kept))
+        if kept:
+            rows.append((array("i", chain(*kept)), tuple(accumulate(map(len, kept[:-1])))))
     if not rows:
         raise cli.UserError(f"{mixture}: no row has an answer within max_length={max_length} tokens. Raise max_length.")
     facts = [ledger.Fact("models", code, model, name, counts[code][name]) for code in sorted(counts) for name in tokens.MEASURES]
@@ -63,10 +68,14 @@ def by_length(rows: Sequence[Row], batch_size: int, seed: int) -> list[Row]:
 
 
 def run_key(settings: dict[str, Any], base: str, rows: Sequence[Row]) -> str:
-    """What a checkpoint belongs to: settings, base model, the very tokens in training order, and the libraries' versions."""
-    data = hashlib.sha256()
-    for ids, prompt in rows:
-        data.update(array("i", [len(ids), prompt]).tobytes() + ids.tobytes())
+    """What a checkpoint belongs to: settings, base model, the very tokens in training order, and the libraries' versions.
+
+    Which answers are learnt stands in the rows, so the setting plays no part: where there is one answer a row it changes nothing.
+    """
+    settings, data = {name: value for name, value in settings.items() if name != "answers"}, hashlib.sha256()
+    for ids, (*earlier, last) in rows:
+        # Below zero, places of earlier answers are no token ids, so rows that differ never read the same.
+        data.update(array("i", [len(ids), last, *(~place for place in earlier)]).tobytes() + ids.tobytes())
     versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "trl", "peft", "accelerate")}
     return files.sha256_json({"settings": settings, "base": base, "data": data.hexdigest(), "versions": versions})
 
@@ -183,8 +192,8 @@ def in_training_order(rows: Sequence[Row], settings: dict[str, Any], processes: 
     import numpy
     import trl
 
-    arrays = [(numpy.asarray(ids), prompt) for ids, prompt in rows]
-    labels = [numpy.where(numpy.arange(len(ids)) >= prompt, ids, -100) for ids, prompt in arrays]
+    arrays = [(numpy.asarray(ids), numpy.searchsorted(places, numpy.arange(len(ids)), side="right")) for ids, places in rows]
+    labels = [numpy.where(part % 2 == 1, ids, -100) for ids, part in arrays]  # every second part is an answer
     data = datasets.Dataset.from_dict({"input_ids": [ids for ids, _ in arrays], "labels": labels})
     lengths = [len(ids) for ids, _ in rows]
     if settings["packing"]:
@@ -359,7 +368,7 @@ def main(argv: list[str] | None = None) -> None:
     share(settings, processes)
     folder.check(args.base_model)
     tokenizer = transformers.AutoTokenizer.from_pretrained(args.base_model)
-    rows, facts = encode(tokenizer, args.mixture, settings["max_length"], args.model)
+    rows, facts = encode(tokenizer, args.mixture, settings["max_length"], args.model, settings.get("answers", "all"))
     if rank == 0:
         ledger.write(args.ledger, facts)
     if not settings["packing"]:
