@@ -86,7 +86,7 @@ def main() -> None:
             both = ["--mixture", str(mixture)]
             calls = {
                 "audit": ["-m", "workflow_scripts.models.audit", "--model", "m", "--base-model", str(args.model), *both,
-                          "--max-length", str(MAX_LENGTH), "--output"],
+                          "--max-length", str(MAX_LENGTH), "--answers", "last", "--output"],
                 "rows": [__file__, "--model", str(args.model), *both, "--rows", "0", "--count"],
             }  # fmt: skip
             for way, output in outputs.items():
