@@ -42,7 +42,7 @@ rule read_corpus:
     shell: "touch {{output}}"
 rule corpus:
     input: expand("results/corpora/raw/{{c}}.parquet", c={corpora!r}), lambda w: expand("results/benchmarks/udhr/{{l}}.json", l=dict.fromkeys([w.l, *L[:2]]))
-    output: "results/corpora/{{l}}.parquet", "results/corpora/{{l}}.ledger.csv"
+    output: "results/corpora/{{l}}.parquet", "results/corpora/{{l}}.ledger.csv", "results/corpora/{{l}}.dropped.csv"
     wildcard_constraints: l="|".join(L)
     shell: "touch {{output}}"
 rule translation:
