@@ -12,6 +12,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -38,7 +39,8 @@ class FaultServer:
     def __init__(self, certificate: Path | None = None) -> None:
         self.paths: dict[str, Served] = {}
         self.released = threading.Event()  # ends every stall
-        self.now, self.most, self.lock = 0, 0, threading.Lock()  # requests at the same time
+        self.now, self.most, self.lock = 0, 0, threading.Lock()  # requests that wait for their answer at the same time
+        self.pause = 0.0  # seconds before each answer
         handler = type("Handler", (_Handler,), {"faults": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
@@ -77,15 +79,14 @@ class _Handler(BaseHTTPRequestHandler):
         with server.lock:
             server.now += 1
             server.most = max(server.most, server.now)
-        try:
-            with contextlib.suppress(OSError):  # the client went away
-                if self.path in server.paths:
-                    self.serve(server.paths[self.path])
-                else:
-                    self.answer(404, b"no such file")
-        finally:
-            with server.lock:
-                server.now -= 1
+        time.sleep(server.pause)
+        with server.lock:
+            server.now -= 1  # before the answer: a client that has it may ask again at once
+        with contextlib.suppress(OSError):  # the client went away
+            if self.path in server.paths:
+                self.serve(server.paths[self.path])
+            else:
+                self.answer(404, b"no such file")
 
     def serve(self, served: Served) -> None:
         served.requests.append(dict(self.headers))

@@ -24,7 +24,15 @@ CLEANING = {
     "pivots": ["eng_Latn", "zho_Hans"],
     "empty_corpus": "stop",
     "decontamination": {"ngram": 4, "similarity": 0.6},
-    "cleaning": [{"filter": "length", "min": 2, "max": 400}, {"filter": "copy"}, {"filter": "duplicates"}],
+    "cleaning": [
+        {"filter": "normalise"},
+        {"filter": "length", "min": 2, "max": 400},
+        {"filter": "median_ratio", "max": 3, "min_pairs": 100},
+        {"filter": "copy"},
+        {"filter": "duplicates"},
+        {"filter": "near_duplicates", "similarity": 0.9},
+        {"filter": "alignment", "margin": 4, "min_pairs": 100},
+    ],
 }
 KINDS = {
     translation: {"templates": ["en-01", "zh-02"]},
@@ -84,7 +92,7 @@ def chain(folder: Path, backwards: bool) -> None:
         pairs = folder / f"{language}.parquet"
         lists = ["--corpora", *map(str, raw[::step]), "--benchmarks", *map(str, held[::step])]
         own = ["--language", language, "--output", str(pairs), "--ledger", str(pairs.with_suffix(".csv"))]
-        clean.main([*lists, "--settings", json.dumps(CLEANING), *own])
+        clean.main([*lists, "--settings", json.dumps(CLEANING), *own, "--dropped", str(folder / f"{language}.dropped.csv")])
         found = folder / f"terms/{language}.parquet"
         common = ["--pairs", str(pairs), "--language", language]
         terms.main([*common, "--output", str(found), "--ledger", str(found.with_suffix(".csv"))])

@@ -220,6 +220,7 @@ def test_a_full_disk_is_one_clear_error(server, tmp_path):
 
 def test_no_more_than_so_many_at_once_from_a_host(server, tmp_path, monkeypatch):
     monkeypatch.setattr(web, "AT_ONCE", 2)
+    server.pause = 0.1
     urls = [server.file(f"/{number}.bin", CONTENT, ["cut"]) for number in range(6)]
     threads = [
         threading.Thread(target=web.download, args=(url, tmp_path / str(i), len(CONTENT), SHA256, HASTY)) for i, url in enumerate(urls)
