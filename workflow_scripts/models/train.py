@@ -26,7 +26,7 @@ from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
-from ..common import cli, files, ledger, lineage
+from ..common import cli, files, first_calls, ledger, lineage
 from . import checkpoints, folder, tokens
 
 WINDOW = 16  # batches whose rows are sorted by length together
@@ -361,6 +361,7 @@ def main(argv: list[str] | None = None) -> None:
     import transformers
 
     limit_threads()
+    first_calls.settle()
     take_one_gpu()
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()

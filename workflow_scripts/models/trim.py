@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ..common import cli, files
+from ..common import cli, files, first_calls
 from ..common.cli import UserError
 from . import folder as folders
 
@@ -190,6 +190,7 @@ def make(
     if not proof:
         raise UserError(f"model {model}: the texts to trim by are empty ({', '.join(str(path) for path in paths)}).")
 
+    first_calls.settle()  # or the trimmed model might look other than the whole one
     loaded: Any = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
     loaded.eval()
     keep = kept_ids(tokenizer, used, settings["keep_ids_below"], loaded.get_input_embeddings().weight.shape[0])

@@ -27,7 +27,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..common import cli, files
+from ..common import cli, files, first_calls
 
 CPU_BATCH = 32  # questions at once where `batch_size` is auto
 ASK_VERSION = 1  # part of every key: raise it when the same questions would be asked or graded otherwise
@@ -87,6 +87,7 @@ def load_model(folder: Path, batch_size: int | str) -> Any:
     import torch
     from lm_eval.models.huggingface import HFLM
 
+    first_calls.settle()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if batch_size == "auto" and device == "cpu":
         batch_size = CPU_BATCH

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..common import cli, files
+from ..common import cli, files, first_calls
 from ..common.cli import UserError
 from . import inputs
 
@@ -78,6 +78,7 @@ def load(folder: Path, batch_size: int) -> Judge:
         from safetensors.torch import load_file
     except ImportError as error:
         raise UserError(f"{SET_UP} ({error})") from error
+    first_calls.settle()
     hparams = files.read_json(folder / "hparams.json")
     kind = str2model[hparams["class_identifier"]]
     known = {name: value for name, value in hparams.items() if name in inspect.signature(kind).parameters}
