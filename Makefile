@@ -11,7 +11,8 @@ demo: setup  ## the default workflow, from nothing to the report
 	$(BIN)/python -m workflow_scripts.reports.table
 	@echo; echo "Report: $(CURDIR)/results/reports/index.html"
 
-test: setup lint unit rehearsal  ## everything that is checked
+test: setup lint  ## everything that is checked
+	$(BIN)/pytest -n 3 --dist loadgroup
 
 setup: .venv/.installed
 
@@ -35,7 +36,7 @@ lint: setup
 	$(BIN)/snakemake --lint
 
 unit: setup
-	$(BIN)/pytest -m "not rehearsal and not slurm"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not rehearsal and not slurm"
 
 rehearsal: setup  ## every rule, the real model, tiny input; and again on Slurm, where its programs are there
 	$(BIN)/pytest -m "rehearsal or slurm"

@@ -123,7 +123,7 @@ def test_one_language_predicted_again_reuses_the_others(run):
 def test_one_more_metric_plans_no_model(run):
     jobs = plan(run, change={"evaluate": {"metrics": ["chrF++"]}})
     assert set(jobs) == {"score", "tables", "report", "run_config"}
-    assert jobs["score"] == 2 * 3 * 2  # models, benchmarks, shards
+    assert jobs["score"] == 2 * 3  # models, benchmarks
 
 
 def test_one_more_benchmark_plans_no_training(run):
@@ -134,7 +134,7 @@ def test_one_more_benchmark_plans_no_training(run):
             (folder / split / f"{code}.{split}").write_text(f"{code} sentence\n" * count, encoding="utf-8")
     settings = {"path": "flores", "directions": ["X-eng"], "shots": [0], "limit": 2, "max_new_tokens": 8}
     jobs = plan(run, change={"evaluate": {"benchmarks": {"flores200": settings}}})
-    assert jobs["benchmark"] == 5 and jobs["predict"] == jobs["score"] == 2 * 2  # models, shards
+    assert jobs["benchmark"] == 5 and jobs["predict"] == jobs["score"] == 2  # models
     assert set(jobs) <= {"benchmark", "audit", "predict", "score", "tables", "report", "run_config"}
 
 
@@ -150,7 +150,7 @@ def test_another_learning_rate_plans_only_training_and_what_follows(run):
     jobs = plan(run, change={"models": {TUNED: {"sft": {"learning_rate": 1e-4}}}})
     assert jobs["trained_model"] == 1
     assert not {"download", "corpus", "translation", "mixture", "given_model", "trimmed_model"} & set(jobs)
-    assert jobs["predict"] == 3 * 2
+    assert jobs["predict"] == 3
 
 
 def digests(folder: Path, *patterns: str) -> dict[str, str]:

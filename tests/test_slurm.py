@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(slurm_cluster.skip_reas
 TUNED, BASE = "gemma-3-270m-lifted", "gemma-3-270m-trimmed"
 QUICK = ("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "20", "--quiet", "rules")
 AUDIT = "results/mixtures/laptop.audit.csv"
-LATE = "nonempty,negative_timeout=90,entry_timeout=90,attr_timeout=90"
+LATE = "nonempty,negative_timeout=60,entry_timeout=60,attr_timeout=60"
 SMALL = {"gpus_per_node": 2, "cpus_per_gpu": 2, "max_nodes": 2, "warning_seconds": 20}  # what the test cluster is
 
 
@@ -97,7 +97,7 @@ def test_a_cluster_without_accounting(plain_cluster: slurm_cluster.Cluster, run:
 
 
 def test_a_file_system_that_shows_files_late(plain_cluster: slurm_cluster.Cluster, run: Path, tmp_path: Path) -> None:
-    """Where Snakemake runs, a file that was looked for in vain stays invisible for 90 s, as on NFS; the node sees the files themselves."""
+    """Where Snakemake runs, a file that was looked for in vain stays invisible for 60 s, as on NFS; the node sees the files themselves."""
     folder = Path(shutil.copytree(run, tmp_path / "pivotlift", symlinks=True))
     describe(folder, **SMALL, account=None)
     for name in ("real", "probe"):
@@ -107,7 +107,7 @@ def test_a_file_system_that_shows_files_late(plain_cluster: slurm_cluster.Cluste
     if probe.returncode:
         pytest.skip(f"this machine mounts nothing: {probe.stderr.strip()}")
     mount = f"mount --bind {folder} {tmp_path}/real && bindfs -o {LATE} {tmp_path}/real {folder} && cd {folder}"
-    for wait_seconds, message in (("1", "Missing files after 1 seconds. This might be due to filesystem latency"), ("120", "")):
+    for wait_seconds, message in (("1", "Missing files after 1 seconds. This might be due to filesystem latency"), ("90", "")):
         (folder / AUDIT).unlink(missing_ok=True)
         options = [AUDIT, "--profile", "slurm", *workspace.REHEARSAL, *QUICK, "--retries", "0", "--latency-wait", wait_seconds]
         call = shlex.join([sys.executable, "-m", "snakemake", *options])

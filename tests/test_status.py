@@ -58,7 +58,8 @@ def options(*words: str) -> argparse.Namespace:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COLUMNS", "200")  # lines are cut at the terminal's width, which parallel tests narrow
     (tmp_path / "config.yaml").write_text("recipe: laptop\nevaluate: {shards: 2}\n")
     return tmp_path
 
