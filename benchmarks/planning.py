@@ -54,7 +54,9 @@ rule general:
     output: "results/instructions/general/{{l}}.parquet", "results/instructions/general/{{l}}.ledger.csv"
     shell: "touch {{output}}"
 rule mixture:
-    input: expand("results/instructions/translation/{{l}}.parquet", l=L), expand("results/instructions/general/{{l}}.parquet", l=L[:2])
+    input:
+        expand("results/instructions/translation/{{l}}.parquet", l=L), expand("results/instructions/general/{{l}}.parquet", l=L[:2]),
+        expand("results/benchmarks/udhr/{{l}}.json", l=L)
     output: "results/mixtures/{{x}}.parquet", "results/mixtures/{{x}}.ledger.csv"
     wildcard_constraints: x="[a-z-]+"
     shell: "touch {{output}}"

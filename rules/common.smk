@@ -252,7 +252,9 @@ def drawn(mixture):
     """The settings a draw depends on. Languages kept out are not read at all, so they are not among them."""
     entry = config["mixtures"][mixture]
     own = {key: value for key, value in entry.items() if key not in ("kept_out", "forbid_licences")}
-    return own | ({"forbidden": forbidden} if (forbidden := settings.forbidden_licences(config, entry)) else {})
+    forbidden, against = settings.forbidden_licences(config, entry), config["decontamination"]["against"]
+    search = {"decontamination": searched() | {"languages": sorted(mixture_languages(entry))}} if against else {}
+    return own | ({"forbidden": forbidden} if forbidden else {}) | search
 
 
 def names_of(languages):
@@ -298,6 +300,18 @@ def instruction_files(wildcards):
     return [f"results/instructions/{kind}/{language}.parquet" for kind in settings.kinds(mixture) for language in languages] + [
         f"results/instructions/general/{language}.parquet" for language in settings.general_languages(config)
     ]
+
+
+def mixture_languages(entry):
+    """The languages whose text may stand in a mixture: none that is only scored, which must never touch it."""
+    kept_out = set(entry["kept_out"]) - {*config["pivots"], *settings.general_languages(config)}
+    return [language for language in config["languages"] if language not in kept_out]
+
+
+def mixture_benchmark_text(wildcards):
+    """The text of the benchmarks to be kept out of training, in all languages of a mixture."""
+    languages = mixture_languages(config["mixtures"][wildcards.mixture])
+    return [f"results/benchmarks/{name}/{language}.json" for name in config["decontamination"]["against"] for language in languages]
 
 
 def licence_of(model):

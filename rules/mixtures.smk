@@ -1,6 +1,6 @@
 """Mixtures: what share each language gets, drawn deterministically, plan beside reality.
 
-In:   instructions of all languages that are not kept out
+In:   instructions of all languages that are not kept out; the benchmark text, in these languages, that no row may hold
 Out:  results/mixtures/<mixture>.parquet     rows in training order
       results/mixtures/<mixture>.ledger.csv  what was there, planned and drawn of each language
       results/mixtures/<mixture>.audit.csv   rows that hold benchmark text, for every benchmark that is evaluated; why
@@ -16,6 +16,7 @@ Try:  snakemake results/mixtures/laptop.parquet
 rule mixture:
     input:
         instructions=instruction_files,
+        benchmarks=mixture_benchmark_text,
         code=code.sources("mixtures.mix"),
     output:
         mixture="results/mixtures/{mixture}.parquet",
@@ -32,7 +33,7 @@ rule mixture:
         settings=lambda wildcards: as_json(drawn(wildcards.mixture)),
     shell:
         "python -m workflow_scripts.mixtures.mix --mixture {wildcards.mixture} --instructions {input.instructions} "
-        "--settings {params.settings:q} --output {output.mixture} --ledger {output.ledger} > {log} 2>&1"
+        "--benchmarks-folder results/benchmarks --settings {params.settings:q} --output {output.mixture} --ledger {output.ledger} > {log} 2>&1"
 
 
 rule audit:

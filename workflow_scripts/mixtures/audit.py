@@ -3,7 +3,7 @@
     python -m workflow_scripts.mixtures.audit --mixture laptop.parquet --benchmarks-folder results/benchmarks --settings '{...}' \\
         --ledger laptop.audit.csv --contaminated laptop.contaminated.csv
 
-Each turn is searched for the benchmarks' text in all languages of the run, whatever language the row says it is in. The ledger also says
+Rows are searched for every evaluated benchmark in all languages of the run, also those that are only scored. The ledger also says
 why a language was not drawn at all: it is written here and not by the draw, so that a language that is only scored never changes what was
 trained on.
 """
@@ -15,32 +15,18 @@ from typing import Any
 import polars as pl
 
 from ..common import cli, contamination, files, ledger
+from .search import index_of, search
 
 # `row` and `language` are the mixture's; the others name the item that the row holds text of.
 CONTAMINATED = dict.fromkeys(("row", "language", "benchmark", "benchmark_language", "split", "item"), pl.String)
-ROWS = 10_000  # searched together
 
 
-def parts(turn: str) -> list[str]:
-    """The lines of a turn, with and without their label ("German: ..."): a short test sentence is known by itself only."""
-    lines = turn.splitlines()
-    return [*lines, *(line.split(": ", 1)[1] for line in lines if ": " in line)]
-
-
-def search(mixture: pl.DataFrame, lines: list[contamination.Line], settings: dict[str, Any]) -> pl.DataFrame:
+def contaminated(mixture: pl.DataFrame, index: contamination.Index) -> pl.DataFrame:
     """Each pair of a row and an item that it holds text of, in the mixture's order."""
-    index = contamination.Index(((line[:-1], line.text) for line in lines), settings)
-    found = []
-    for rows in mixture.select("id", "language", "messages").iter_slices(ROWS):
-        turns = [(row, language, turn["content"]) for row, language, messages in rows.iter_rows() for turn in messages]
-        # A part has no n-gram that its turn has not, so only the turn is compared by n-grams.
-        same = [(row, language, part) for row, language, content in turns for part in parts(content)]
-        for texts, find in ((turns, index.find_all), (same, index.find_exact)):
-            for (row, language, _), labels in zip(texts, find([text for _, _, text in texts]), strict=True):
-                found += [(row, language, *label) for label in labels]
-    table = pl.DataFrame(found, schema=CONTAMINATED, orient="row").unique()
-    order = mixture.select(pl.col("id").alias("row")).with_row_index("place")
-    return table.join(order, on="row").sort("place", *CONTAMINATED).drop("place")
+    found = [(place, *item) for place, item in search(mixture["messages"], index)]
+    schema = {"place": pl.UInt32} | {name: CONTAMINATED[name] for name in list(CONTAMINATED)[2:]}
+    rows = mixture.select(pl.col("id").alias("row"), "language").with_row_index("place")
+    return pl.DataFrame(found, schema=schema, orient="row").unique().join(rows, on="place").sort("place", *CONTAMINATED).select(*CONTAMINATED)
 
 
 def audit(mixture: pl.DataFrame, name: str, folder: Path, settings: dict[str, Any]) -> tuple[list[ledger.Fact], pl.DataFrame]:
@@ -51,8 +37,7 @@ def audit(mixture: pl.DataFrame, name: str, folder: Path, settings: dict[str, An
             reason = "kept out of training" if language in settings["kept_out"] else "no instruction was drawn in this language"
             facts.append(ledger.Fact("mixtures", language, name, "rows_drawn", reason=f"n/a: {reason}"))
     for benchmark in settings["benchmarks"]:
-        lines = contamination.benchmark_lines([folder / benchmark / f"{language}.json" for language in settings["languages"]])
-        table = search(mixture, lines, settings["decontamination"])
+        table = contaminated(mixture, index_of(folder, [benchmark], settings["languages"], settings["decontamination"]))
         tables.append(table)
         count = dict(table.group_by("language").agg(pl.col("row").n_unique()).iter_rows())
         facts += [

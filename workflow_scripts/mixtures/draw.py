@@ -30,13 +30,25 @@ class Vein:
 
 @dataclass
 class Stock:
-    """What the instruction files hold: places of rows, and how many are left out of each language for their licence."""
+    """What the instruction files hold: places of rows, and how many are left out of each language for their licence or benchmark text."""
 
     veins: dict[Group, list[Vein]] = field(default_factory=lambda: defaultdict(list))
     forbidden: Counter[str] = field(default_factory=Counter)
+    contaminated: Counter[tuple[str, str]] = field(default_factory=Counter)  # by language and benchmark
 
     def counts(self) -> dict[Group, int]:
-        return {group: sum(len(vein.rows) for vein in veins) for group, veins in self.veins.items()}
+        """Rows of each group that has any."""
+        counts = {group: sum(len(vein.rows) for vein in veins) for group, veins in self.veins.items()}
+        return {group: count for group, count in counts.items() if count}
+
+    def leave_out(self, found: Mapping[int, Mapping[int, str]]) -> None:
+        """Take out rows that hold benchmark text, given by file and row with the benchmark's name."""
+        for group, veins in self.veins.items():
+            for vein in veins:
+                if named := found.get(vein.file):
+                    held = np.isin(vein.rows, list(named))
+                    self.contaminated.update((group.language, named[row]) for row in vein.rows[held].tolist())
+                    vein.rows = vein.rows[~held]
 
 
 def survey(paths: Sequence[Path], forbidden: Collection[str] = ()) -> Stock:

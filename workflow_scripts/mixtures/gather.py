@@ -59,7 +59,7 @@ def picked(paths: Sequence[Path], drawn: Drawn) -> Iterator[pl.DataFrame]:
     starts = np.searchsorted(drawn.file[by_row], np.arange(len(paths) + 1))
     for path, start, end in zip(paths, starts[:-1], starts[1:], strict=True):
         own, first = by_row[start:end], 0
-        for piece in pieces.read(path):
+        for piece in pieces.read(path) if len(own) else ():
             here = own[slice(*np.searchsorted(drawn.row[own], [first, first + piece.height]))]
             here = here[np.argsort(drawn.place[here])]
             if len(here):
