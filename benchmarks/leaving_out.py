@@ -26,6 +26,7 @@ from workflow_scripts.common import archives, files, ledger  # noqa: E402
 from workflow_scripts.instructions import translation  # noqa: E402
 
 ENGLISH = "eng_Latn"
+TEMPLATES = ["en-labelled", "en-01"]
 SETTINGS = {"shares": {"cross-lingual": 1.0}, "temperature": 1, "cap": 1 << 40, "repeats": 1, "corpus_caps": {}, "seed": 1}
 
 
@@ -46,7 +47,8 @@ def pairs(texts: dict[str, list[str]], planted: list[str]) -> dict[str, pl.DataF
     languages = sorted(set(texts) - {ENGLISH})
     found = {}
     for place, language in enumerate(languages):
-        own = list(zip(texts[ENGLISH], texts[language], strict=True)) + list(zip(texts[ENGLISH], planted[place :: len(languages)], strict=False))
+        own = [*zip(texts[ENGLISH], texts[language], strict=True)]
+        own += zip(texts[ENGLISH], planted[place :: len(languages)], strict=False)
         rows = [(f"{language}{number}", "seed", "", ENGLISH, language, *row, "CC-BY-SA-4.0") for number, row in enumerate(own)]
         names = ["id", "corpus", "key", "source_language", "target_language", "source", "target", "licence"]
         found[language] = pl.DataFrame(rows, schema=names, orient="row")
@@ -71,35 +73,37 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--planted", type=int, default=1_000)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         lines = flores(arguments.flores, folder / "benchmarks")
         languages = sorted({line[0] for line in lines})
         planted = [text for language, split, number, text in lines if split == "devtest"]
         planted = planted[:: max(1, len(planted) // arguments.planted)][: arguments.planted]
-        texts = {Path(name).name: content.decode("utf-8").splitlines() for name, content in archives.members(arguments.texts, ["*/*_*"])}
+        members = archives.members(arguments.texts, ["*/*_*"])
+        texts = {Path(member).name: content.decode("utf-8").splitlines() for member, content in members}
         instructions = []
         for language, table in pairs(texts, planted).items():
-            table.write_parquet(folder / f"{language}.pairs")
+            table.write_parquet(folder / "pairs.parquet")
             instructions.append(str(folder / f"{language}.parquet"))
-            own = ["--pairs", str(folder / f"{language}.pairs"), "--language", language, "--settings", '{"templates": ["en-labelled", "en-01"]}']
-            translation.main([*own, "--output", instructions[-1], "--ledger", str(folder / "made.csv")])
+            options = ["--pairs", str(folder / "pairs.parquet"), "--language", language, "--settings", json.dumps({"templates": TEMPLATES})]
+            translation.main([*options, "--output", instructions[-1], "--ledger", str(folder / "made.csv")])
         against = {"against": ["flores200"], "ngram": 4, "similarity": 0.6, "languages": languages}
+        mixture, mixed, found = folder / "mixture.parquet", folder / "m.csv", folder / "found.csv"
+        common = ["--benchmarks-folder", str(folder / "benchmarks"), "--settings"]
         print(f"{len(lines):,} lines of {len(languages)} languages, {len(planted)} of them planted in both directions")
-        print("| rows | step | CPU s | peak MB | rows left out |\n| --- | --- | --- | --- | --- |")
+        print("| rows | step | CPU s | peak MB | rows left out or found |\n| --- | --- | --- | --- | --- |")
         for rows in [10, *arguments.rows]:
-            for title, more in (("mix without search", {}), ("mix", {"decontamination": against})):
-                options = ["--mixture", "m", "--instructions", *instructions, "--settings", json.dumps(SETTINGS | {"examples": rows} | more)]
-                options += ["--benchmarks-folder", str(folder / "benchmarks"), "--output", str(folder / "m.mixture")]
-                cpu, peak = step("mix", *options, "--ledger", str(folder / "m.csv"))
-                left = sum(int(fact.value or 0) for fact in ledger.read(folder / "m.csv") if fact.measure == "contaminated:flores200")
-                print(f"| {'index' if rows == 10 else f'{rows:,}'} | {title} | {cpu:.1f} | {peak:,.0f} | {left if more else ''} |", flush=True)
+            title = "index" if rows == 10 else f"{rows:,}"
+            for name, more in (("mix, no search", {}), ("mix", {"decontamination": against})):
+                options = ["--mixture", "m", "--instructions", *instructions, *common, json.dumps(SETTINGS | {"examples": rows} | more)]
+                cpu, peak = step("mix", *options, "--output", str(mixture), "--ledger", str(mixed))
+                left = sum(int(fact.value or 0) for fact in ledger.read(mixed) if fact.measure == "contaminated:flores200")
+                print(f"| {title} | {name} | {cpu:.1f} | {peak:,.0f} | {left if more else ''} |", flush=True)
             settings = {"decontamination": against, "languages": languages, "kept_out": [], "benchmarks": ["flores200"]}
-            options = ["--mixture", str(folder / "m.mixture"), "--benchmarks-folder", str(folder / "benchmarks")]
-            options += ["--settings", json.dumps(settings), "--contaminated", str(folder / "found.csv")]
+            options = ["--mixture", str(mixture), *common, json.dumps(settings), "--contaminated", str(found)]
             cpu, peak = step("audit", *options, "--ledger", str(folder / "audit.csv"))
-            found = pl.read_csv(folder / "found.csv", infer_schema=False)["row"].n_unique()
-            print(f"| {'index' if rows == 10 else f'{rows:,}'} | audit | {cpu:.1f} | {peak:,.0f} | found: {found} |", flush=True)
+            count = pl.read_csv(found, infer_schema=False)["row"].n_unique()
+            print(f"| {title} | audit | {cpu:.1f} | {peak:,.0f} | {count} |", flush=True)
 
 
 if __name__ == "__main__":

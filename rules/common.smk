@@ -107,6 +107,12 @@ def from_input(wildcards, input, attempt):
     return round(attempt * (2000 + 8 * input.size_mb))
 
 
+def mixture_memory(wildcards, input, attempt):
+    """Megabytes for a draw. The index of benchmark text takes up to twenty times the size of its files: docs/decisions.md."""
+    index = 20 * sum(map(os.path.getsize, input.benchmarks)) / (1 << 20)
+    return round(attempt * (2000 + input.size_mb + index))
+
+
 def training_need(wildcards, attempt):
     return needs.training(config, CLUSTER, wildcards.model, attempt)
 

@@ -28,7 +28,7 @@ rule mixture:
     conda:
         "../envs/main.yaml"
     resources:
-        mem_mb=lambda wildcards, input, attempt: round(attempt * (2000 + input.size_mb)),
+        mem_mb=mixture_memory,
     params:
         settings=lambda wildcards: as_json(drawn(wildcards.mixture)),
     shell:

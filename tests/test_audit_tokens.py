@@ -336,6 +336,13 @@ def test_limits_plan_the_gate_and_what_trains_plans_training(finished: Path, cha
     assert changed(finished, change) == expected
 
 
+def test_a_language_that_is_only_scored_plans_no_training(finished: Path) -> None:
+    recipe = yaml.safe_load((finished / "recipes/laptop.yaml").read_text(encoding="utf-8"))
+    kept_out = {"mixtures": {"laptop": {"kept_out": [*recipe["mixtures"]["laptop"]["kept_out"], "fra_Latn"]}}}
+    change = {"languages": [*recipe["languages"], "fra_Latn"]} | kept_out
+    assert changed(finished, change) == {"benchmark": 3, "audit": 1}
+
+
 def test_changed_code_plans_what_it_is_part_of(finished: Path) -> None:
     for module, expected in (("audit", {"token_audit", "token_gate"}), ("tokens", {"token_audit", "token_gate", *TRAINING})):
         path = finished / f"workflow_scripts/models/{module}.py"

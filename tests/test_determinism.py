@@ -14,6 +14,7 @@ import pytest
 
 from tests.test_kinds import DIALOGUES, sentence
 from workflow_scripts.common import files
+from workflow_scripts.common.ledger import read as read_ledger
 from workflow_scripts.corpora import clean, read
 from workflow_scripts.instructions import constrained, interactive, terms, translation
 from workflow_scripts.mixtures import mix
@@ -48,6 +49,7 @@ MIXTURE = {
     "repeats": 1,
     "corpus_caps": {"django": 0.2},
     "seed": 5,
+    "decontamination": {"against": ["test"], "languages": ["deu_Latn", "eng_Latn", "nld_Latn", "zho_Hans"], "ngram": 4, "similarity": 0.6},
 }
 
 
@@ -84,13 +86,15 @@ def chain(folder: Path, backwards: bool) -> None:
     own_text = pl.col("key").str.contains("[02468]$")  # of another corpus, whose other messages are those of the first
     text = pl.when(own_text).then(pl.col("text") + " bis").otherwise(pl.col("text"))
     pl.read_parquet(raw[0]).with_columns(text).write_parquet(raw[1])
-    held = [folder / f"{code}.json" for code in CODES]
-    for place, (code, path) in enumerate(zip(CODES, held, strict=True), 1):
-        items = [{"split": "devtest", "item": int(row[0]), "text": row[place]} for row in messages()[40:60]]
+    # "Dutch" test text that German messages hold: a German corpus is not searched for it, a mixture with Dutch in it is.
+    asked = [(code, place, messages()[40:60]) for place, code in enumerate(CODES, 1)] + [("nld_Latn", 2, messages()[60:80])]
+    held = [folder / f"benchmarks/test/{code}.json" for code, _, _ in asked]
+    for path, (code, place, rows) in zip(held, asked, strict=True):
+        items = [{"split": "devtest", "item": int(row[0]), "text": row[place]} for row in rows]
         files.write_json(path, {"benchmark": "test", "language": code, "items": items})
     for language in ("deu_Latn", "zho_Hans"):
         pairs = folder / f"{language}.parquet"
-        lists = ["--corpora", *map(str, raw[::step]), "--benchmarks", *map(str, held[::step])]
+        lists = ["--corpora", *map(str, raw[::step]), "--benchmarks", *map(str, held[:3][::step])]
         own = ["--language", language, "--output", str(pairs), "--ledger", str(pairs.with_suffix(".csv"))]
         clean.main([*lists, "--settings", json.dumps(CLEANING), *own, "--dropped", str(folder / f"{language}.dropped.csv")])
         found = folder / f"terms/{language}.parquet"
@@ -102,7 +106,8 @@ def chain(folder: Path, backwards: bool) -> None:
             module.main([*common, *([] if module is translation else ["--terms", str(found)]), *options])
     inputs = sorted(str(path) for kind in MIXTURE["kinds"] for path in (folder / kind).glob("*.parquet"))
     options = ["--mixture", "m", "--settings", json.dumps(MIXTURE), "--output", str(folder / "m.parquet")]
-    mix.main([*options, "--ledger", str(folder / "m.csv"), "--instructions", *inputs[::step]])
+    options += ["--benchmarks-folder", str(folder / "benchmarks"), "--ledger", str(folder / "m.csv")]
+    mix.main([*options, "--instructions", *inputs[::step]])
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +139,8 @@ def test_every_step_of_the_chain_had_something_to_do(runs: list[Path]) -> None:
     assert set(mixture["kind"]) == set(MIXTURE["kinds"]) and set(mixture["corpus"]) == {"scratch-l10n", "django"}
     ledger = (runs[0] / "deu_Latn.csv").read_text(encoding="utf-8")
     assert "contaminated:test" in ledger and "dropped:duplicates" in ledger
+    left_out = {fact.language: fact.value for fact in read_ledger(runs[0] / "m.csv") if fact.measure == "contaminated:test"}
+    assert left_out["deu_Latn"] and not left_out["zho_Hans"]
 
 
 if __name__ == "__main__":

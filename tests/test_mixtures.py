@@ -69,7 +69,7 @@ def mixed(tmp_path):
         paths = [folder / f"{name}.parquet" for name in (names or range(len(tables)))]
         for table, path in zip(tables, paths, strict=True):
             table.write_parquet(path)
-        facts = mix(paths, "m", settings, tmp_path / "m.parquet")
+        facts = mix(paths, "m", settings, tmp_path / "m.parquet", tmp_path)
         return pl.read_parquet(tmp_path / "m.parquet"), facts
 
     return run
@@ -315,6 +315,79 @@ def test_audit_counts_rows_with_benchmark_text_and_explains_languages_without_ro
         "eng_Latn": "n/a: no instruction was drawn in this language",
         "deu_Latn": "n/a: kept out of training",
     }
+
+
+HELD = {
+    "eng_Latn": "The ferry to the island leaves at seven in the morning.",
+    "deu_Latn": "Die Fähre zur Insel fährt morgens um sieben Uhr ab.",
+    "swh_Latn": "Kivuko cha kwenda kisiwani huondoka saa moja asubuhi.",
+    "zho_Hans": "开往岛上的渡轮早上七点出发，请提前到达码头。",
+    "zho_Hant": "開往島上的渡輪早上七點出發，請提前到達碼頭。",
+}
+SEARCHED = {"ngram": 4, "similarity": 0.6, "against": ["test"], "languages": sorted(HELD)}
+
+
+def planted(table, text, count):
+    """The table with `text` in the last turn of its first `count` rows, as part of a longer one."""
+    rows = table["messages"].to_list()
+    for number, turns in enumerate(rows[:count]):
+        turns[-1]["content"] += f": {text} ({number})"
+    return table.with_columns(messages=pl.Series(rows, dtype=table.schema["messages"]))
+
+
+@pytest.mark.parametrize(
+    ("language", "kind", "text_in"),
+    [
+        ("deu_Latn", "translation", "swh_Latn"),
+        ("zho_Hans", "translation", "zho_Hant"),  # Traditional characters in a corpus of Simplified
+        ("eng_Latn", "general", "swh_Latn"),
+    ],
+)
+def test_rows_with_benchmark_text_of_any_language_are_left_out_replaced_and_counted(mixed, tmp_path, language, kind, text_in):
+    for code, text in HELD.items():
+        benchmark(tmp_path, code, text)
+    part = language if kind == "general" else "cross-lingual"
+    settings = SETTINGS | {"examples": 60, "shares": {part: 1.0}, "repeats": 2}
+    table = planted(instructions(language, 90, kind), HELD[text_in], 20)
+    bad, audited = set(table["id"][:20]), {"languages": sorted(HELD), "kept_out": [], "benchmarks": ["test"], "decontamination": SEARCHED}
+
+    mixture, facts = mixed([table], settings)
+    before = audit(mixture, "m", tmp_path, audited)[1]
+    assert set(before["row"]) == set(mixture["id"]) & bad and set(before["benchmark_language"]) == {text_in}
+    assert before.height > 5 and not any(fact.measure.startswith("contaminated:") for fact in facts)
+
+    mixture, facts = mixed([table], settings | {"decontamination": SEARCHED})
+    found, left_out = values(facts), values(facts)[language, "contaminated:test"]
+    assert mixture.height == found[language, "rows_drawn"] == 60 and not audit(mixture, "m", tmp_path, audited)[1].height
+    assert before.height <= left_out <= 20  # those that took the place of others were searched, too
+    assert found[language, "rows_available"] == 2 * (90 - left_out)
+    # The others are drawn as if these rows had never been there.
+    assert mixed([table.filter(~pl.col("id").is_in(bad))], settings)[0].equals(mixture)
+
+
+def test_text_of_a_language_that_is_not_searched_for_stays_and_the_audit_finds_it(mixed, tmp_path):
+    for code, text in HELD.items():
+        benchmark(tmp_path, code, text)
+    settings = SETTINGS | {"examples": 40, "shares": {"cross-lingual": 1.0}}
+    table = planted(instructions("deu_Latn", 40), HELD["swh_Latn"], 3)
+    without = SEARCHED | {"languages": sorted(set(HELD) - {"swh_Latn"})}
+    mixture, facts = mixed([table], settings | {"decontamination": without})
+    assert values(facts)["deu_Latn", "contaminated:test"] == 0 and mixture.equals(mixed([table], settings)[0])
+    audited = {"languages": sorted(HELD), "kept_out": ["swh_Latn"], "benchmarks": ["test"], "decontamination": SEARCHED}
+    assert set(audit(mixture, "m", tmp_path, audited)[1]["row"]) == set(table["id"][:3])
+
+
+def test_a_language_that_is_nothing_but_benchmark_text_is_left_out_and_the_others_take_its_rows(mixed, tmp_path):
+    for code, text in HELD.items():
+        benchmark(tmp_path, code, text)
+    tables = [planted(instructions("swh_Latn", 30), HELD["deu_Latn"], 30), instructions("deu_Latn", 90)]
+    settings = SETTINGS | {"examples": 50, "shares": {"cross-lingual": 1.0}, "decontamination": SEARCHED}
+    mixture, facts = mixed(tables, settings)
+    assert mixture.height == 50 and set(mixture["language"]) == {"deu_Latn"}
+    found = values(facts)
+    assert (found["swh_Latn", "contaminated:test"], found["swh_Latn", "rows_available"], found["swh_Latn", "rows_drawn"]) == (30, 0, 0)
+    with pytest.raises(UserError, match="nothing to draw from"):
+        mixed([tables[0]], settings)
 
 
 def test_the_gate_names_benchmarks_and_languages_and_lets_as_many_rows_pass_as_allowed(tmp_path):

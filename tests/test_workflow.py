@@ -49,6 +49,24 @@ def test_kinds_that_a_mixture_draws_are_planned_and_no_other(fresh):
     assert workspace.counted(one)["corpus"] == workspace.counted(one)["terms"] == 1 and "deu_Latn" not in one
 
 
+def test_a_mixture_reads_benchmark_text_in_its_own_languages_and_without_any_to_keep_out_none(fresh):
+    def draw(change: str) -> tuple[set[str], str]:
+        (fresh / "against.yaml").write_text(change, encoding="utf-8")
+        output = workspace.snakemake(
+            fresh, "results/mixtures/laptop.parquet", "--dry-run", "--printshellcmds", "--configfile", "against.yaml"
+        )
+        (job,) = re.findall(r"^rule mixture:\n(.*?\nShell command: .*?)\n", output, re.DOTALL | re.MULTILINE)
+        return set(re.findall(r"results/benchmarks/\S+?/\w+\.json", job)), job
+
+    read, job = draw("decontamination: {against: [udhr], max_contaminated_rows: 7}")
+    recipe = yaml.safe_load((fresh / "recipes/laptop.yaml").read_text(encoding="utf-8"))
+    trained = set(recipe["languages"]) - set(recipe["mixtures"]["laptop"]["kept_out"])
+    assert read == {f"results/benchmarks/udhr/{language}.json" for language in trained}
+    assert "max_contaminated_rows" not in job and "nld_Latn" not in job
+    read, job = draw("decontamination: {against: []}")
+    assert not read and "decontamination" not in job
+
+
 def test_one_language_of_a_given_model_pulls_in_no_other_language(fresh):
     counts = workspace.planned(fresh, "results/instructions/translation/swh_Latn.parquet")
     assert counts["corpus"] == counts["translation"] == 1

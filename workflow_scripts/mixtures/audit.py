@@ -25,8 +25,9 @@ def contaminated(mixture: pl.DataFrame, index: contamination.Index) -> pl.DataFr
     """Each pair of a row and an item that it holds text of, in the mixture's order."""
     found = [(place, *item) for place, item in search(mixture["messages"], index)]
     schema = {"place": pl.UInt32} | {name: CONTAMINATED[name] for name in list(CONTAMINATED)[2:]}
+    table = pl.DataFrame(found, schema=schema, orient="row").unique()
     rows = mixture.select(pl.col("id").alias("row"), "language").with_row_index("place")
-    return pl.DataFrame(found, schema=schema, orient="row").unique().join(rows, on="place").sort("place", *CONTAMINATED).select(*CONTAMINATED)
+    return table.join(rows, on="place").sort("place", *CONTAMINATED).select(*CONTAMINATED)
 
 
 def audit(mixture: pl.DataFrame, name: str, folder: Path, settings: dict[str, Any]) -> tuple[list[ledger.Fact], pl.DataFrame]:

@@ -23,8 +23,8 @@ def check(contaminated: Path, most: int) -> int:
         ]
         raise cli.UserError(
             f"{rows} rows of the mixture hold benchmark text, and decontamination.max_contaminated_rows allows {most}: {'; '.join(named)}. "
-            f"{contaminated} names rows and items. Name these benchmarks in decontamination.against to keep their text out of training, "
-            "or allow more rows."
+            f"{contaminated} names rows and items. Name these benchmarks in decontamination.against to keep their text out of training "
+            "(but for languages in kept_out), or allow more rows."
         )
     return rows
 

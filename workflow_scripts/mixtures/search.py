@@ -53,7 +53,7 @@ class Search:
         self.searched = np.zeros(0, np.int64)  # file and row in one number, sorted
 
     def new(self, drawn: Drawn) -> dict[int, dict[int, str]]:
-        """Of the drawn rows that were not searched before, those that hold benchmark text: file, row, and the first such benchmark's name."""
+        """Of the drawn rows that were not searched before, those that hold benchmark text: by file and row, the first such benchmark."""
         keys = drawn.file.astype(np.int64) << 40 | drawn.row
         few = np.flatnonzero((drawn.turn == 0) & ~np.isin(keys, self.searched))
         self.searched = np.union1d(self.searched, keys[few])
