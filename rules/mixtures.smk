@@ -40,7 +40,7 @@ rule audit:
     # Apart from the mixture, so that a benchmark added later is checked against what was trained on, and retrains nothing.
     input:
         mixture="results/mixtures/{mixture}.parquet",
-        benchmarks=expand("results/benchmarks/{benchmark}/{language}.json", benchmark=BENCHMARKS, language=config["languages"]),
+        benchmarks=expand("results/benchmarks/{benchmark}/{language}.json", benchmark=[*BENCHMARKS, *HARNESS], language=config["languages"]),
         code=code.sources("mixtures.audit"),
     output:
         ledger="results/mixtures/{mixture}.audit.csv",
@@ -59,7 +59,7 @@ rule audit:
                 "decontamination": {key: config["decontamination"][key] for key in ("ngram", "similarity")},
                 "languages": config["languages"],
                 "kept_out": config["mixtures"][wildcards.mixture]["kept_out"],
-                "benchmarks": list(BENCHMARKS),
+                "benchmarks": [*BENCHMARKS, *HARNESS],
             }
         ),
     shell:

@@ -130,7 +130,7 @@ def test_null_removes_a_key():
         ({"evaluate": {"benchmarks": {"udhr": {"protocols": ["chat"]}}}}, "only multiple choice has protocols"),
         ({"evaluate": {"benchmarks": {"udhr-reading": {"protocols": ["chat"]}}}}, "udhr-reading needs max_new_tokens"),
         ({"evaluate": {"benchmarks": {"udhr-reading": {"protocols": ["harness"], "shots": [0]}}}}, "only letters takes examples"),
-        ({"decontamination": {"against": ["belebele"]}}, "belebele must also be one of evaluate.benchmarks"),
+        ({"decontamination": {"against": ["belebele"]}}, "belebele must also be one of evaluate.benchmarks or evaluate.harness"),
         ({"evaluate": {"harness": {"xlni": {}}}}, "xlni is not in resources/harness_tasks.tsv. Did you mean xnli"),
         ({"evaluate": {"harness": {"xnli": {"path": "no/such/folder"}}}}, "evaluate.harness.xnli.path: no/such/folder is not a folder"),
         ({"evaluate": {"harness": {"xnli": {"shot": 3}}}}, "shot"),

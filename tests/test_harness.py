@@ -10,13 +10,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
 from tests import tiny_model, workspace
 from workflow_scripts.benchmarks import harness as benchmark_files
-from workflow_scripts.common import files, harness, tables
+from workflow_scripts.common import archives, contamination, files, harness, tables
 from workflow_scripts.common.cli import UserError
+from workflow_scripts.mixtures.audit import audit
 from workflow_scripts.predictions import harness as asking
 from workflow_scripts.scores import score
 
@@ -64,10 +66,11 @@ def ask(place: Path, model: Path, languages: list[str], settings: dict[str, Any]
     asking.main(arguments + [str(part) for entry in folders.items() for part in entry])
 
 
-def scores(place: Path, model: str, base: str, languages: list[str]) -> list[dict[str, Any]]:
+def scores(place: Path, model: str, base: str, languages: list[str], *contaminated: Path) -> list[dict[str, Any]]:
     given = {"--model": model, "--benchmark-folder": place / "benchmark", "--predictions-folder": place / model, "--workers": 1}
     given |= {"--baseline": f"{base}={place / base}", "--output-folder": place / "scores", "--settings": '{"resamples": 200}'}
-    score.main(["--languages", *languages, *(str(part) for entry in given.items() for part in entry)])
+    more = ["--contaminated", *map(str, contaminated)]
+    score.main(["--languages", *languages, *more, *(str(part) for entry in given.items() for part in entry)])
     return [row for language in languages for row in files.read_json(place / f"scores/{language}.json")["scores"]]
 
 
@@ -334,3 +337,124 @@ def test_the_real_sets_are_whole_in_every_language(tmp_path, benchmark, archive,
     for language, code in harness.codes(ROWS[benchmark]).items():
         path = harness.local_files(ROWS[benchmark], tmp_path / below, code)[split]
         assert len(benchmark_files.read_rows(path, benchmark)) in count, language
+
+
+def mixture_of(language: str, conversations: list[tuple[str, str]]) -> pl.DataFrame:
+    """Rows "0", "1", ... of one question and its answer each."""
+    messages = [[{"role": "user", "content": asked}, {"role": "assistant", "content": said}] for asked, said in conversations]
+    return pl.DataFrame({"id": [str(number) for number in range(len(messages))], "language": language, "messages": messages})
+
+
+def audited(mixture: pl.DataFrame, folder: Path, benchmark: str, languages: list[str]) -> tuple[int, pl.DataFrame]:
+    """Rows of the mixture that the audit counts, and what it found."""
+    settings = {"languages": languages, "kept_out": [], "benchmarks": [benchmark], "decontamination": {"ngram": 4, "similarity": 0.6}}
+    facts, table = audit(mixture, "m", folder, settings)
+    counts = [fact.value for fact in facts if fact.measure == f"rows_contaminated:{benchmark}"]
+    assert len(counts) == len(languages)
+    return int(sum(count or 0 for count in counts)), table
+
+
+ITEM = {
+    "xnli": {"doc": {"premise": "Short.", "hypothesis": "y" * 64, "label": 1}, "known_by": ["y" * 64, "Short. " + "y" * 64]},
+    "xcopa": {
+        "doc": {"premise": "The man turned on the tap.", "choice1": "Water flowed.", "choice2": "The toilet was full.", "question": "cause"},
+        "known_by": [
+            "The man turned on the tap. Water flowed.",
+            "The man turned on the tap. The toilet was full.",
+            "The man turned on the tap. Water flowed. The toilet was full.",
+        ],
+    },
+    "arc_challenge": {
+        "doc": {"question": "Why?", "choices": {"text": ["x" * 70, "no"], "label": ["A", "B"]}},
+        "known_by": ["x" * 70, "Why? " + "x" * 70 + " no"],
+    },
+    "mmlu": {"doc": {"question": "水为什么会结冰请选择一个最合适的答案", "choices": ["冷", "热"]}, "known_by": ["水为什么会结冰请选择一个最合适的答案 冷 热"]},
+    "m_hellaswag": {
+        "doc": {"ctx_a": "A man sits on a roof.", "ctx_b": "he", "endings": ["x" * 64, "falls"]},
+        "known_by": ["x" * 64, "A man sits on a roof. he " + "x" * 64 + " falls"],
+    },
+    "mgsm": {"doc": {"question": "How many ducks are there?", "answer": None, "answer_number": 4}, "known_by": []},
+}
+
+
+@pytest.mark.parametrize("benchmark", ITEM)
+def test_the_table_says_by_which_texts_an_item_is_known(tmp_path, benchmark):
+    """From 64 characters on (dense scripts 32), texts that stand together from half of that on; never a label."""
+    item = {"item": "task/7", "task": "task", "split": "test", "doc": ITEM[benchmark]["doc"]}
+    evidence = ROWS[benchmark]["evidence"].split()
+    files.write_json(tmp_path / "x.json", {"benchmark": benchmark, "language": "eng_Latn", "evidence": evidence, "items": [item]})
+    found = contamination.benchmark_lines([tmp_path / "x.json"])
+    assert [line.text for line in found] == ITEM[benchmark]["known_by"]
+    assert {line[:-1] for line in found} <= {(benchmark, "eng_Latn", "test", "task/7")}
+
+
+def test_a_field_that_no_row_has_is_named(tmp_path, monkeypatch):
+    write_xnli(tmp_path, "de")
+    changed = ROWS["xnli"] | {"evidence": "premise hypothesis+passage"}
+    monkeypatch.setattr(tables, "row", lambda table, name: changed if table == harness.TABLE else pytest.fail(table))
+    with pytest.raises(UserError, match="XNLI has no field passage: correct the column evidence in resources/harness_tasks.tsv"):
+        benchmark_files.prepare("xnli", "deu_Latn", {"path": str(tmp_path), "shots": 0})
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real benchmarks in ../shared/data")
+@pytest.mark.parametrize(
+    ("benchmark", "archive", "below", "languages", "share"),
+    [
+        ("xnli", "xnli_dev", "", ["deu_Latn", "tha_Thai", "zho_Hans"], 0.9),
+        ("m_arc", "m_arc", "m_arc", ["deu_Latn", "hin_Deva", "zho_Hans"], 0.97),
+        ("xcopa", "xcopa", "data", ["ita_Latn", "tha_Thai", "zho_Hans"], 0.95),
+        ("mgsm", "mgsm", "mgsm", ["deu_Latn", "tha_Thai", "zho_Hans"], 1),
+    ],
+)
+def test_real_items_in_instructions_are_found_and_other_instructions_are_not(tmp_path, benchmark, archive, below, languages, share):
+    import tarfile
+
+    with tarfile.open(SHARED / f"{archive}.tar.xz") as file:
+        file.extractall(tmp_path / "data", filter="data")
+    for language in languages:
+        prepare(tmp_path / benchmark, benchmark, [language], path=str(tmp_path / "data" / below))
+    others = [
+        (f"{row['instruction']}\n{row.get('input', '')}", row["output"])
+        for _, content in archives.members(SHARED / "alpaca_demo.tar.xz", ["*.json"])
+        for row in json.loads(content)
+    ]
+    assert len(others) > 1500
+    planted = {}
+    whole = max(ROWS[benchmark]["evidence"].split(), key=lambda entry: entry.count("+"))
+    for language in languages:
+        for item in files.read_json(tmp_path / benchmark / f"{language}.json")["items"][::25]:
+            first, *rest = (item["doc"][field] for field in whole.split("+") if item["doc"].get(field))
+            listed = "\n".join(f"{letter}) {text.upper()}" for letter, text in zip("ABCDE", rest, strict=False))
+            planted[str(len(others))] = item["item"]
+            others.append((f"Answer this question.\n{first}\n{listed}", "B"))
+    mixture = mixture_of(languages[0], others)
+    count, table = audited(mixture, tmp_path, benchmark, languages)
+    assert set(table["row"]) <= set(planted)  # no other row
+    found = {row for row, item in planted.items() if item in set(table.filter(pl.col("row") == row)["item"])}
+    print(benchmark, len(found), len(planted))
+    assert count == table["row"].n_unique() and len(found) >= share * len(planted)
+
+
+def test_what_the_harness_graded_is_scored_again_without_the_items_that_were_trained_on(tmp_path, models):
+    folder = write_xnli(tmp_path / "data", "de")
+    prepare(tmp_path / "benchmark", "xnli", ["deu_Latn"], path=str(folder))
+    for model in models:
+        ask(tmp_path, model, ["deu_Latn"], XNLI)
+    (tmp_path / "mixture").mkdir()
+    (tmp_path / "mixture/xnli").symlink_to(tmp_path / "benchmark")
+    seen = files.read_json(tmp_path / "benchmark/deu_Latn.json")["items"][4]
+    text = f"Premise: {seen['doc']['premise']} Hypothesis: {seen['doc']['hypothesis']}"
+    _, table = audited(mixture_of("deu_Latn", [("Is it true?", "Who knows."), (text, "Yes.")]), tmp_path / "mixture", "xnli", ["deu_Latn"])
+    lost = set(table["item"])
+    assert seen["item"] in lost and len(lost) < 18 and set(table["split"]) == {"validation"}
+    table.write_csv(tmp_path / "m.contaminated.csv")
+    plain = scores(tmp_path, "lifted", "base", ["deu_Latn"])
+    rows = scores(tmp_path, "lifted", "base", ["deu_Latn"], tmp_path / "m.contaminated.csv")
+    assert rows[: len(plain)] == plain and [row["metric"] for row in rows] == ["accuracy", "accuracy clean"]
+    assert rows[1]["n"] == 18 - len(lost)
+    # The same as if these items had never been asked.
+    for model in models:
+        path = tmp_path / model.name / "deu_Latn.jsonl"
+        files.write_jsonl(path, [line for line in files.read_jsonl(path) if line["item"] not in lost])
+    (alone,) = scores(tmp_path, "lifted", "base", ["deu_Latn"])
+    assert rows[1] == alone | {"metric": "accuracy clean"}

@@ -104,8 +104,8 @@ def _check_names(config: Config) -> None:
             raise UserError(f"config: {where} needs {', '.join(lost)}, which is not one of `languages`: add it there, or take it out here.")
     _check_sources(config)
     for name in config["decontamination"]["against"]:
-        if name not in config["evaluate"]["benchmarks"]:
-            raise UserError(f"config: decontamination.against: {name} must also be one of evaluate.benchmarks.")
+        if name not in benchmarks(config):
+            raise UserError(f"config: decontamination.against: {name} must also be one of evaluate.benchmarks or evaluate.harness.")
     for name, mixture in config["mixtures"].items():
         _check_mixture(config, name, mixture)
     for name, settings in config["evaluate"]["benchmarks"].items():

@@ -250,10 +250,27 @@ def benchmark_lines(paths: Sequence[Path]) -> list[Line]:
         benchmark = files.read_json(path)
         for item in benchmark["items"]:
             label = (benchmark["benchmark"], benchmark["language"], item.get("split", "devtest"), str(item["item"]))
-            for field, text in item.items():
-                if field in ("text", "flores_passage", "question") or field.startswith("mc_answer"):
+            texts = _of_harness(item["doc"], benchmark["evidence"]) if "doc" in item else item.items()
+            for field, text in texts:
+                if "doc" in item or field in ("text", "flores_passage", "question") or field.startswith("mc_answer"):
                     lines += [Line(*label, part) for part in _parts(field, text)]
     return lines
+
+
+def _of_harness(doc: dict[str, Any], evidence: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The texts of a row that the harness asks which `evidence` of resources/harness_tasks.tsv names.
+
+    An entry `a+b` is the text of both fields, one behind the other; a field that holds several texts is all of them there, and each of them
+    by itself where it is named alone. `a.b` is the field b within a. What a row lacks is passed over.
+    """
+    for entry in evidence:
+        texts: list[str] = []
+        for field in entry.split("+"):
+            value: Any = doc
+            for name in field.split("."):
+                value = (value or {}).get(name)
+            texts += [str(text) for text in (value if isinstance(value, list) else [value]) if text]
+        yield from ((entry, text) for text in ([" ".join(texts)] if "+" in entry else texts))
 
 
 def _parts(field: str, text: str) -> list[str]:
@@ -261,11 +278,13 @@ def _parts(field: str, text: str) -> list[str]:
 
     A sentence holds too few of a whole passage's n-grams to be like it, but nearly all of a part's. So BELEBELE's passages, which are lines
     of FLORES, guard those lines too, also in scripts without a mark at a sentence's end. Short questions and answers ("Chinese") stand in
-    many texts by chance.
+    many texts by chance; two that stand together say more than one of their length.
     """
     if field == "text":
         return [text]
     length = STRETCH // 2 if _joined([text]).dense()[0] else STRETCH
+    if "+" in field:
+        length //= 2
     if field == "flores_passage":
         return list(dict.fromkeys([text, *overlapping(text, length)]))
     return [text] if len(text) >= length else []

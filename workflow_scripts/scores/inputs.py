@@ -85,7 +85,8 @@ def read(
     groups = read_predictions(predictions, whole)
     others = {name: read_predictions(path, whole) for name, path in baselines.items()}
     if whole:
-        return Inputs(model, about, language, groups, others)
+        known = read_contaminated(contaminated, about["benchmark"], [language], None)
+        return Inputs(model, about, language, groups, others, contaminated=known)
     if benchmark["shape"] == "flores":
         texts: dict[str, dict[Any, str]] = {}
         terms: dict[str, dict[Any, list[str]]] = {}
@@ -106,13 +107,16 @@ def read(
     return Inputs(model, about, language, groups, others, questions=questions, contaminated=known)
 
 
-def read_contaminated(paths: Sequence[Path], benchmark: str, languages: Iterable[str]) -> dict[str, set[str]]:
-    """Test items in these languages whose text stands in a mixture, as the mixtures' audits found it."""
+def read_contaminated(paths: Sequence[Path], benchmark: str, languages: Iterable[str], split: str | None = "devtest") -> dict[str, set[str]]:
+    """Items of a split in these languages whose text stands in a mixture, as the mixtures' audits found it.
+
+    Without a split, of all: what the harness asks has a name of its own in each.
+    """
     found: dict[str, set[str]] = {}
     for path in paths:
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                if (row["benchmark"], row["split"]) == (benchmark, "devtest") and row["benchmark_language"] in languages:
+                if (row["benchmark"], row["split"]) == (benchmark, split or row["split"]) and row["benchmark_language"] in languages:
                     found.setdefault(row["benchmark_language"], set()).add(row["item"])
     return found
 

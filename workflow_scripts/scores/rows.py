@@ -13,9 +13,7 @@ def rows(inputs: Inputs, settings: dict[str, Any]) -> list[Row]:
     """All rows, with the columns of schemas/scores.schema.json that are not empty."""
     names = {"model": inputs.model, "language": inputs.language}
     names |= {name: inputs.benchmark[name] for name in ("benchmark", "version")}
-    if inputs.benchmark["shape"] == "harness":
-        return [names | row for row in graded.rows(inputs, settings)]
-    of_shape = of_translation if inputs.benchmark["shape"] == "flores" else of_choice
+    of_shape = {"harness": graded.rows, "flores": of_translation, "belebele": of_choice}[inputs.benchmark["shape"]]
     clean = [row | {"metric": f"{row['metric']} clean"} for row in of_shape(inputs.clean(), settings) if row["metric"] not in health.HEALTH]
     return [names | row for row in (*of_shape(inputs, settings), *clean)]
 
