@@ -124,6 +124,15 @@ def training_extra(wildcards, attempt):
     return f"{warning} --ntasks-per-node=1 --gpus-per-node={need.gpus // need.nodes}" if need.nodes > 1 else warning
 
 
+def audit_memory(wildcards, input, attempt):
+    """Megabytes for an audit, which searches for one benchmark after the other. Text and index take up to forty times the files' size."""
+    sizes = {}
+    for path in map(Path, input.benchmarks):
+        sizes[path.parent] = sizes.get(path.parent, 0) + path.stat().st_size
+    mixture = os.path.getsize(input.mixture)
+    return round(attempt * (2000 + (8 * mixture + 40 * max(sizes.values(), default=0)) / (1 << 20)))
+
+
 def answering_cpus(benchmark):
     """Without a cluster, the shards of a benchmark share the CPUs. A cluster's job has a GPU, and asks for the memory of one process."""
     here = workflow.local_exec and not workflow.remote_exec

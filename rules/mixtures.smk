@@ -52,7 +52,7 @@ rule audit:
     conda:
         "../envs/main.yaml"
     resources:
-        mem_mb=from_input,
+        mem_mb=audit_memory,
     params:
         settings=lambda wildcards: as_json(
             {

@@ -343,6 +343,28 @@ def test_a_language_that_is_only_scored_plans_no_training(finished: Path) -> Non
     assert changed(finished, change) == {"benchmark": 3, "audit": 1}
 
 
+def test_one_more_set_of_the_harness_is_audited_and_retrains_nothing(finished: Path) -> None:
+    """It is read and counted in all languages of the run; a new mixture then has to pass the gate with it, too."""
+    (finished / "xnli").mkdir(exist_ok=True)
+    sets = {"evaluate": {"harness": {"xnli": {"path": str(finished / "xnli")}}}}
+    counting = {"harness_benchmark": 12, "audit": 1}
+    assert changed(finished, sets) == counting
+    assert changed(finished, {"evaluate": {"harness": {"xnli": {}, "m_arc": {}}}}) == {"harness_benchmark": 24, "audit": 1}
+    drawn = {"mixtures": {"laptop": {"seed": 2}}}
+    without = changed(finished, drawn)
+    assert {"mixture", "audit", "gate", "trained_model"} <= without.keys() and without["audit"] == 1
+    assert changed(finished, sets | drawn) == without | counting
+    (finished / "changed.yaml").write_text(yaml.safe_dump(sets), encoding="utf-8")
+    asked = workspace.snakemake(finished, TARGET, "--configfile", "changed.yaml", "--dry-run", "--printshellcmds")
+    assert '"benchmarks": ["messages", "udhr", "udhr-reading", "xnli"]' in asked
+
+
+def test_text_of_a_set_of_the_harness_can_be_kept_out_of_training(finished: Path) -> None:
+    sets = {"evaluate": {"harness": {"xnli": {}}}, "decontamination": {"against": ["messages", "udhr", "udhr-reading", "xnli"]}}
+    planned = changed(finished, sets)
+    assert planned["harness_benchmark"] == planned["corpus"] == 12 and planned["general"] == 2
+
+
 def test_changed_code_plans_what_it_is_part_of(finished: Path) -> None:
     for module, expected in (("audit", {"token_audit", "token_gate"}), ("tokens", {"token_audit", "token_gate", *TRAINING})):
         path = finished / f"workflow_scripts/models/{module}.py"

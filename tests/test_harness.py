@@ -355,7 +355,7 @@ def audited(mixture: pl.DataFrame, folder: Path, benchmark: str, languages: list
 
 
 ITEM = {
-    "xnli": {"doc": {"premise": "Short.", "hypothesis": "y" * 64, "label": 1}, "known_by": ["y" * 64, "Short. " + "y" * 64]},
+    "xnli": {"doc": {"premise": "x" * 63, "hypothesis": "y" * 64, "label": 1}, "known_by": ["x" * 63 + " " + "y" * 64]},
     "xcopa": {
         "doc": {"premise": "The man turned on the tap.", "choice1": "Water flowed.", "choice2": "The toilet was full.", "question": "cause"},
         "known_by": [
@@ -390,7 +390,7 @@ def test_the_table_says_by_which_texts_an_item_is_known(tmp_path, benchmark):
 
 def test_a_field_that_no_row_has_is_named(tmp_path, monkeypatch):
     write_xnli(tmp_path, "de")
-    changed = ROWS["xnli"] | {"evidence": "premise hypothesis+passage"}
+    changed = ROWS["xnli"] | {"evidence": "premise premise+passage"}
     monkeypatch.setattr(tables, "row", lambda table, name: changed if table == harness.TABLE else pytest.fail(table))
     with pytest.raises(UserError, match="XNLI has no field passage: correct the column evidence in resources/harness_tasks.tsv"):
         benchmark_files.prepare("xnli", "deu_Latn", {"path": str(tmp_path), "shots": 0})
@@ -431,7 +431,6 @@ def test_real_items_in_instructions_are_found_and_other_instructions_are_not(tmp
     count, table = audited(mixture, tmp_path, benchmark, languages)
     assert set(table["row"]) <= set(planted)  # no other row
     found = {row for row, item in planted.items() if item in set(table.filter(pl.col("row") == row)["item"])}
-    print(benchmark, len(found), len(planted))
     assert count == table["row"].n_unique() and len(found) >= share * len(planted)
 
 
