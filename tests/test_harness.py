@@ -357,7 +357,12 @@ def audited(mixture: pl.DataFrame, folder: Path, benchmark: str, languages: list
 ITEM = {
     "xnli": {"doc": {"premise": "x" * 63, "hypothesis": "y" * 64, "label": 1}, "known_by": ["x" * 63 + " " + "y" * 64]},
     "xcopa": {
-        "doc": {"premise": "The man turned on the tap.", "choice1": "Water flowed.", "choice2": "The toilet was full.", "question": "cause"},
+        "doc": {
+            "premise": "The man turned on the tap.",
+            "choice1": "Water flowed.",
+            "choice2": "The toilet was full.",
+            "question": "cause",
+        },
         "known_by": [
             "The man turned on the tap. Water flowed.",
             "The man turned on the tap. The toilet was full.",
@@ -368,7 +373,10 @@ ITEM = {
         "doc": {"question": "Why?", "choices": {"text": ["x" * 70, "no"], "label": ["A", "B"]}},
         "known_by": ["x" * 70, "Why? " + "x" * 70 + " no"],
     },
-    "mmlu": {"doc": {"question": "水为什么会结冰请选择一个最合适的答案", "choices": ["冷", "热"]}, "known_by": ["水为什么会结冰请选择一个最合适的答案 冷 热"]},
+    "mmlu": {
+        "doc": {"question": "水为什么会结冰请选择一个最合适的答案", "choices": ["冷", "热"]},
+        "known_by": ["水为什么会结冰请选择一个最合适的答案 冷 热"],
+    },
     "m_hellaswag": {
         "doc": {"ctx_a": "A man sits on a roof.", "ctx_b": "he", "endings": ["x" * 64, "falls"]},
         "known_by": ["x" * 64, "A man sits on a roof. he " + "x" * 64 + " falls"],
@@ -392,7 +400,7 @@ def test_a_field_that_no_row_has_is_named(tmp_path, monkeypatch):
     write_xnli(tmp_path, "de")
     changed = ROWS["xnli"] | {"evidence": "premise premise+passage"}
     monkeypatch.setattr(tables, "row", lambda table, name: changed if table == harness.TABLE else pytest.fail(table))
-    with pytest.raises(UserError, match="XNLI has no field passage: correct the column evidence in resources/harness_tasks.tsv"):
+    with pytest.raises(UserError, match="XNLI has no field passage: correct the column evidence in resources"):
         benchmark_files.prepare("xnli", "deu_Latn", {"path": str(tmp_path), "shots": 0})
 
 

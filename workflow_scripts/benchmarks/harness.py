@@ -4,7 +4,8 @@
 
 What is asked, and on which split, is the harness's business: here its own tasks are read, and the rows they name are fetched. Asking then
 needs no network. The output is JSON as from `benchmarks.prepare`, with shape "harness" and items `{item, task, split, doc}`, where `doc` is
-a row as the harness's task wants it, and `evidence` names those of its fields by which the item is known in training text. `source` says which commit of the hub's data set, or which bytes of the local files, they came from.
+a row as the harness's task wants it. `evidence` names those of its fields by which an item is known in training text. `source` says which
+commit of the hub's data set, or which bytes of the local files, they came from.
 
 Settings: `shots`; `path`, a local folder in the layout that resources/harness_tasks.tsv names, or a copy of the hub's own folder;
 `revision` of the hub's data set.
@@ -150,7 +151,9 @@ def prepare(benchmark: str, language: str, settings: dict[str, Any]) -> dict[str
             if not any(harness.inputs(benchmark, Path(settings["path"]).expanduser(), other) for other in harness.codes(row)):
                 raise UserError(f"evaluate.harness.{benchmark}.path: {settings['path']} has no file of {row['name']} in a known layout.")
             reason = f"n/a: the local folder of {row['name']} has no {languages.get(language).name}"
-    facts: dict[str, Any] = {field: row[field] for field in ("benchmark", "version", "domain", "licence")} | {"chance": float(row["chance"])}
+    facts: dict[str, Any] = {field: row[field] for field in ("benchmark", "version", "domain", "licence")} | {
+        "chance": float(row["chance"])
+    }
     facts["evidence"] = row["evidence"].split()
     fields = dict.fromkeys(field.split(".")[0] for entry in facts["evidence"] for field in entry.split("+"))
     if found and (lost := [field for field in fields if not any(field in item["doc"] for item in found)]):

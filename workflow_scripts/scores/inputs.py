@@ -107,7 +107,9 @@ def read(
     return Inputs(model, about, language, groups, others, questions=questions, contaminated=known)
 
 
-def read_contaminated(paths: Sequence[Path], benchmark: str, languages: Iterable[str], split: str | None = "devtest") -> dict[str, set[str]]:
+def read_contaminated(
+    paths: Sequence[Path], benchmark: str, languages: Iterable[str], split: str | None = "devtest"
+) -> dict[str, set[str]]:
     """Items of a split in these languages whose text stands in a mixture, as the mixtures' audits found it.
 
     Without a split, of all: what the harness asks has a name of its own in each.
