@@ -108,8 +108,8 @@ def from_input(wildcards, input, attempt):
 
 
 def mixture_memory(wildcards, input, attempt):
-    """Megabytes for a draw. The index of benchmark text takes up to twenty times the size of its files: docs/decisions.md."""
-    index = 20 * sum(map(os.path.getsize, input.benchmarks)) / (1 << 20)
+    """Megabytes for a draw. Text and index of all benchmarks to be kept out take up to forty times the size of their files."""
+    index = 40 * sum(map(os.path.getsize, input.benchmarks)) / (1 << 20)
     return round(attempt * (2000 + input.size_mb + index))
 
 
