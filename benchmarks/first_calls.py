@@ -7,9 +7,13 @@ Eight processes at once, each with twice as many threads as there are CPUs: MKL'
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from workflow_scripts.common import first_calls
 
