@@ -78,10 +78,11 @@ def main() -> None:
             pairs = set(table.select("row", "item").iter_rows())
             found = sum((name, name.split(" ", 1)[1]) in pairs for name in ids[len(other) :])
             accused = len(set(table["row"]) & set(ids[: len(other)]))
-            size = sum(file.stat().st_size for file in written) / (1 << 20)
+            size = f"{sum(file.stat().st_size for file in written) / (1 << 20):.1f}"
+            count = len(written)
             shares = f"{100 * known / items:.1f} | {len(planted):,} | {100 * found / len(planted):.1f}"
             print(
-                f"| {row['name']} | {len(written)} | {items:,} | {shares} | {len(other):,} | {accused} | {size:.1f} | {cpu:.1f} | {peak:,.0f} |",
+                f"| {row['name']} | {count} | {items:,} | {shares} | {len(other):,} | {accused} | {size} | {cpu:.1f} | {peak:,.0f} |",
                 flush=True,
             )
 

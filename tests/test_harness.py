@@ -442,6 +442,26 @@ def test_real_items_in_instructions_are_found_and_other_instructions_are_not(tmp
     assert count == table["row"].n_unique() and len(found) >= share * len(planted)
 
 
+def test_an_item_in_a_mixture_stops_the_run_before_training(tmp_path):
+    """The rules themselves: the set is prepared, the mixture audited, and the gate names the set."""
+    folder = workspace.copy(tmp_path / "pivotlift")
+    write_xnli(tmp_path / "xnli", "de")
+    sets = {"benchmarks": {"messages": None, "udhr": None, "udhr-reading": None}, "harness": {"xnli": {"path": str(tmp_path / "xnli")}}}
+    (folder / "sets.yaml").write_text(yaml.safe_dump({"evaluate": sets, "decontamination": {"against": []}}), encoding="utf-8")
+    mixture = folder / "results/mixtures/laptop.parquet"
+    mixture.parent.mkdir(parents=True)
+    asked = 'Premise: The de cat said "yes". Hypothesis: A cat spoke 0 times. Is it true?'
+    mixture_of("deu_Latn", [("How are you?", "Well."), (asked, "It may be.")]).write_parquet(mixture)
+    rules = ("--configfile", "sets.yaml", "--allowed-rules", "harness_benchmark", "audit", "gate", "--cores", "1")
+    output = workspace.snakemake(folder, "results/mixtures/laptop.passed", *rules, check=False)
+    assert "1 rows of the mixture hold benchmark text" in output and "xnli 1 (deu_Latn 1)" in output
+    assert not (mixture.parent / "laptop.passed").exists()
+    found = pl.read_csv(mixture.parent / "laptop.contaminated.csv", infer_schema=False)
+    assert "xnli_de/0" in set(found["item"]) and set(found.select("row", "benchmark", "benchmark_language").rows()) == {
+        ("1", "xnli", "deu_Latn")
+    }
+
+
 def test_what_the_harness_graded_is_scored_again_without_the_items_that_were_trained_on(tmp_path, models):
     folder = write_xnli(tmp_path / "data", "de")
     prepare(tmp_path / "benchmark", "xnli", ["deu_Latn"], path=str(folder))
