@@ -22,7 +22,7 @@ from workflow_scripts.common.cli import UserError
 from workflow_scripts.instructions import translation
 from workflow_scripts.models import train
 from workflow_scripts.predictions import answer, processes, prompts
-from workflow_scripts.predictions.engine import Engine, Request, load_tokenizer, token_limit
+from workflow_scripts.predictions.engine import Engine, Request, Writer, load_tokenizer, token_limit
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = 'say "{text}" to {target}\\n \\ \x01\x1b[0m\u2028\t{{source}}\r\nand a second line'
@@ -61,18 +61,7 @@ def benchmark(folder: Path, language: str, dev: int = 4, devtest: int = 5, reaso
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model, with layers and attention strong enough that its answers depend on the whole prompt."""
-    from transformers import AutoModelForCausalLM
-
-    folder = tiny_model.make(tmp_path_factory.mktemp("tiny") / "model")
-    network = AutoModelForCausalLM.from_pretrained(folder)
-    for name, weight in network.named_parameters():
-        weight.data += 3 if "post_" in name or "q_norm" in name else 0
-    network.save_pretrained(folder)
-    tokenizer = files.read_json(folder / "tokenizer.json")
-    # As in Gemma, single bytes are ordinary tokens, so that broken characters can occur.
-    tokenizer["added_tokens"] = [token for token in tokenizer["added_tokens"] if not token["content"].startswith("<0x")]
-    files.write_json(folder / "tokenizer.json", tokenizer)
+    folder = tiny_model.make_talkative(tmp_path_factory.mktemp("tiny") / "model")
     files.write_json(folder.parent / "manifest.json", {"fingerprint": "f" * 64})
     return folder
 
@@ -125,7 +114,7 @@ def alone(engine: Engine, request: Request, **options: Any) -> list[int]:
     return out[0, len(request.ids) :].tolist()
 
 
-def mixed_requests(engine: Engine) -> list[Request]:
+def mixed_requests(engine: Writer) -> list[Request]:
     """Groups with a long, short or no common prefix, and of one prompt; lengths on both sides of the window (16)."""
     import random
 

@@ -1,6 +1,7 @@
 """A real but tiny model for tests: Gemma 3's architecture with random weights and a byte-pair tokenizer trained on a few lines.
 
-`make(folder)` writes an ordinary Hugging Face folder (safetensors, tokenizer.json, chat template) in about a second.
+`make(folder)` writes an ordinary Hugging Face folder (safetensors, tokenizer.json, chat template) in about a second;
+`make_talkative(folder)` one whose answers depend on the whole prompt.
 """
 
 from pathlib import Path
@@ -15,8 +16,8 @@ TEXT = [
 ]
 
 
-def make(folder: Path, seed: int = 0) -> Path:
-    """Write the tiny model to `folder` and return it."""
+def make(folder: Path, seed: int = 0, head: int = 16) -> Path:
+    """Write the tiny model to `folder` and return it; `head` is the size of an attention head."""
     import torch
     from tokenizers import Tokenizer, decoders, models, normalizers, trainers
     from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
@@ -36,7 +37,7 @@ def make(folder: Path, seed: int = 0) -> Path:
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
-        head_dim=16,
+        head_dim=head,
         sliding_window=16,
         layer_types=["sliding_attention", "full_attention"],
         max_position_embeddings=512,
@@ -46,4 +47,21 @@ def make(folder: Path, seed: int = 0) -> Path:
     )
     Gemma3ForCausalLM(config).save_pretrained(folder)
     fast.save_pretrained(folder)
+    return folder
+
+
+def make_talkative(folder: Path, head: int = 16) -> Path:
+    """The same, with layers and attention strong enough that its answers depend on the whole prompt."""
+    import json
+
+    from transformers import AutoModelForCausalLM
+
+    network = AutoModelForCausalLM.from_pretrained(make(folder, head=head))
+    for name, weight in network.named_parameters():
+        weight.data += 3 if "post_" in name or "q_norm" in name else 0
+    network.save_pretrained(folder)
+    # As in Gemma, single bytes are ordinary tokens, so that broken characters can occur.
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer["added_tokens"] = [token for token in tokenizer["added_tokens"] if not token["content"].startswith("<0x")]
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     return folder

