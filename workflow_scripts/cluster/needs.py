@@ -32,6 +32,9 @@ SAFETY = 1.5  # a job asks for so many times its estimate
 CHECKPOINTS = 3  # two are kept while the next one is written
 FLOAT32 = 16  # COMET computes in float32, at about this part of the speed that data sheets give for bfloat16
 AUTO_BATCH = 32  # rows, where the batch size is found by memory, which is not known before
+VLLM_BATCH = 256  # rows that vLLM has in flight, whatever batch_size says, if the memory of the GPU holds them
+VLLM_START_MINUTES = 5  # to load vLLM and compile a model for it, beside the usual start
+VLLM_MB = 6000  # of memory for vLLM itself, beside the usual
 PROCESS_MB = 1000  # of each process beyond the first that answers on a CPU; they share the weights
 SHARD_LANGUAGES = 32  # most languages of one shard: bookkeeping grows with its inputs and outputs
 
@@ -139,6 +142,7 @@ def answer_minutes(config: Config, cluster: Cluster, model: str, benchmark: str)
     read, written = (_harness_tokens if benchmark in config["evaluate"].get("harness", ()) else _tokens)(config, benchmark)
     batch = config["evaluate"]["batch_size"]
     batch = (AUTO_BATCH if batch == "auto" else batch) / config["evaluate"].get("beams", 1)
+    batch = VLLM_BATCH if settings.engine(config, benchmark) == "vllm" else batch
     step = max(STEP_SECONDS, 2 * size / (gpu["bandwidth_gb_s"] * 1e9)) / batch
     return (read * 2 * size / (gpu["tflops"] * 1e12 * gpu["utilisation"]) + written * step) / 60
 
@@ -166,10 +170,11 @@ def answering(config: Config, cluster: Cluster, model: str, benchmark: str, lang
             f"models.{model}: answering needs about {2.4 * size / 1e9:.0f} GB on one GPU, but gpu.memory_gb is "
             f"{cluster['gpu']['memory_gb']} in profiles/slurm/cluster.yaml. Use a smaller model or larger GPUs."
         )
-    minutes = START_MINUTES + languages * answer_minutes(config, cluster, model, benchmark)
+    vllm = settings.engine(config, benchmark) == "vllm"
+    minutes = START_MINUTES + vllm * VLLM_START_MINUTES + languages * answer_minutes(config, cluster, model, benchmark)
     return Need(
         minutes=min(cluster["max_minutes"], grown(30 + SAFETY * minutes, attempt)),
-        mem_mb=grown(size * 4 / 1e6 + 2000 + (cpus - 1) * PROCESS_MB, attempt),
+        mem_mb=grown(size * 4 / 1e6 + 2000 + vllm * VLLM_MB + (cpus - 1) * (0 if vllm else PROCESS_MB), attempt),
         gpus=1,
         disk_mb=20 * languages,
         expected=minutes,

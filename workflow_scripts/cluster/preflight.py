@@ -123,17 +123,17 @@ def check_hub(models: list[dict[str, Any]]) -> None:
             )
 
 
-def check_comet(python: str) -> None:
-    """Raise `UserError` where this Python has no COMET; it is not imported, which takes seconds."""
-    look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('comet') is None)"
+def check_environment(key: str, package: str, python: str) -> None:
+    """Raise `UserError` where this Python lacks what a key of the config needs, comet or vllm; to import them takes seconds."""
+    look = f"import importlib.util, sys; sys.exit(importlib.util.find_spec('{package}') is None)"
     try:
         found = subprocess.run([python, "-c", look], stderr=subprocess.DEVNULL).returncode == 0
     except OSError:
         found = False
     if not found:
         raise UserError(
-            f"evaluate.comet needs an environment of its own, and {python} is none: run `make setup-comet` once, or set "
-            "PIVOTLIFT_COMET_PYTHON to the Python of one, or run with --sdm conda."
+            f"{key} needs an environment of its own, and {python} is none: run `make setup-{package}` once, or set "
+            f"PIVOTLIFT_{package.upper()}_PYTHON to the Python of one, or run with --sdm conda."
         )
 
 

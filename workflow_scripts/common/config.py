@@ -138,6 +138,8 @@ def _check_names(config: Config) -> None:
         ends = {end for direction in settings.get("directions", ()) for end in direction.split("-") if end != "X"}
         if strange := sorted(ends - {pivot.split("_")[0] for pivot in config["pivots"]}):
             raise UserError(f"config: evaluate.benchmarks.{name}.directions: {', '.join(strange)} is none of the pivots.")
+    if config["evaluate"].get("engine") == "vllm" and config["evaluate"].get("beams", 1) > 1:
+        raise UserError("config: evaluate.beams: with engine: vllm answers are greedy; take beams out, or let transformers answer.")
     for name, entry in comets(config).items():
         for where, source in ((name, entry), (f"{name}.encoder", entry["encoder"])):
             if "path" in source and not Path(source["path"]).expanduser().is_dir():
@@ -305,6 +307,18 @@ def _check_models(config: Config) -> None:
 def benchmarks(config: Config) -> list[str]:
     """Every benchmark of a run: those asked here, then those that lm-evaluation-harness asks."""
     return [*config["evaluate"]["benchmarks"], *config["evaluate"].get("harness", ())]
+
+
+def engine(config: Config, benchmark: str) -> str:
+    """What answers a benchmark: transformers, or vLLM where the config says so and every answer is written.
+
+    A job has one engine, and one environment; where answers are chosen by their probability, that is transformers'.
+    """
+    asked = config["evaluate"]["benchmarks"].get(benchmark)
+    if asked is None:  # lm-evaluation-harness asks
+        return "transformers"
+    written = tables.row("benchmarks", benchmark)["shape"] == "flores" or asked.get("protocols") == ["chat"]
+    return config["evaluate"].get("engine", "transformers") if written else "transformers"
 
 
 def score_files(config: Config, results: str = "results") -> list[str]:

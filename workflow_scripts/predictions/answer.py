@@ -237,6 +237,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output-folder", type=Path, required=True)
     parser.add_argument("--cpus", type=int, default=machine.cpus(), help="processes where there is no GPU; by default all that may be used")
     args = parser.parse_args(argv)
+    if args.settings.get("engine") == "vllm":
+        vllm_engine.enter(sys.argv[1:] if argv is None else argv)
 
     fingerprint = files.read_json(args.manifest)["fingerprint"]
     asked = {language: prompts.questions(args.benchmark_folder, language, args.settings) for language in args.languages}

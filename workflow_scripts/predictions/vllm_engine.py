@@ -9,10 +9,12 @@ step by step (the loop inside `LLM.generate`), so that answers are kept as they 
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ..common import first_calls
 from ..common.cli import UserError
 from .engine import Answer, Request, Writer, end_marks, load_tokenizer, queue
 
@@ -22,6 +24,18 @@ SET_UP = (
     "vLLM is not installed here: run `make setup-vllm` (it makes .venv-vllm), or set PIVOTLIFT_VLLM_PYTHON to the Python of an "
     "environment with the pins of envs/vllm.txt."
 )
+
+
+def enter(arguments: Sequence[str]) -> None:
+    """Go on in vLLM's own environment, which PIVOTLIFT_VLLM_PYTHON names, unless this is one: start answer.py there in this one's place."""
+    python = os.environ.pop("PIVOTLIFT_VLLM_PYTHON", "")  # not a second time
+    with suppress(UserError):
+        version()
+        return
+    try:
+        os.execv(python, [python, "-m", "workflow_scripts.predictions.answer", *arguments])
+    except (OSError, ValueError):  # no such file; no name at all
+        raise UserError(SET_UP) from None
 
 
 def version() -> str:
@@ -58,7 +72,9 @@ class VllmEngine(Writer):
         self.ends = end_marks(self.tokenizer, generation)
         if torch.cuda.is_available():
             options: dict[str, Any] = {"dtype": "bfloat16" if torch.cuda.is_bf16_supported() else "float32"}
-        else:  # to compile a model would take longer than what is answered on a CPU
+        else:
+            first_calls.settle()
+            # To compile a model would take longer than what is answered on a CPU.
             options = {"dtype": "float32", "enforce_eager": True, "kv_cache_memory_bytes": CPU_CACHE_BYTES}
         # -1: what the model can read, or less where memory does not hold so much.
         settings = EngineArgs(model=str(folder), seed=0, max_model_len=-1, disable_log_stats=True, **options)
