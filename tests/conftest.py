@@ -7,6 +7,7 @@ import pytest
 from tests import workspace
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several processes share the tests, all that look at the one run or start a cluster stay in one of them."""
     for item in items:
