@@ -12,8 +12,8 @@ demo: setup  ## the default workflow, from nothing to the report
 	$(BIN)/python -m workflow_scripts.reports.table
 	@echo; echo "Report: $(CURDIR)/results/reports/index.html"
 
-test: setup lint  ## everything that is checked
-	$(BIN)/pytest -n 3 --dist loadgroup
+test: setup lint  ## everything that is checked; both parts at once, each printed when it has ended
+	$(MAKE) --jobs=2 --output-sync=target unit rehearsal
 
 setup: .venv/.installed
 
