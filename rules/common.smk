@@ -111,10 +111,13 @@ def from_input(wildcards, input, attempt):
     return round(attempt * (2000 + 8 * input.size_mb))
 
 
+def index_memory(paths):
+    """Megabytes for benchmark text and the index of it, together up to forty times the size of its files (docs/decisions.md)."""
+    return 40 * sum(map(os.path.getsize, paths)) / (1 << 20)
+
+
 def mixture_memory(wildcards, input, attempt):
-    """Megabytes for a draw. Text and index of all benchmarks to be kept out take up to forty times the size of their files."""
-    index = 40 * sum(map(os.path.getsize, input.benchmarks)) / (1 << 20)
-    return round(attempt * (2000 + input.size_mb + index))
+    return round(attempt * (2000 + input.size_mb + index_memory(input.benchmarks)))
 
 
 def training_need(wildcards, attempt):
@@ -129,12 +132,12 @@ def training_extra(wildcards, attempt):
 
 
 def audit_memory(wildcards, input, attempt):
-    """Megabytes for an audit, which searches for one benchmark after the other. Text and index take up to forty times the files' size."""
-    sizes = {}
-    for path in map(Path, input.benchmarks):
-        sizes[path.parent] = sizes.get(path.parent, 0) + path.stat().st_size
-    mixture = os.path.getsize(input.mixture)
-    return round(attempt * (2000 + (8 * mixture + 40 * max(sizes.values(), default=0)) / (1 << 20)))
+    """Megabytes for an audit, which searches for one benchmark after the other."""
+    folders = {os.path.dirname(path): [] for path in input.benchmarks}
+    for path in input.benchmarks:
+        folders[os.path.dirname(path)].append(path)
+    mixture = 8 * os.path.getsize(input.mixture) / (1 << 20)
+    return round(attempt * (2000 + mixture + max(map(index_memory, folders.values()), default=0)))
 
 
 def answering_cpus(benchmark):

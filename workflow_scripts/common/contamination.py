@@ -250,11 +250,16 @@ def benchmark_lines(paths: Sequence[Path]) -> list[Line]:
         benchmark = files.read_json(path)
         for item in benchmark["items"]:
             label = (benchmark["benchmark"], benchmark["language"], item.get("split", "devtest"), str(item["item"]))
-            texts = _of_harness(item["doc"], benchmark["evidence"]) if "doc" in item else item.items()
-            for field, text in texts:
-                if "doc" in item or field in ("text", "flores_passage", "question") or field.startswith("mc_answer"):
-                    lines += [Line(*label, part) for part in _parts(field, text)]
+            texts = _of_harness(item["doc"], benchmark["evidence"]) if "doc" in item else _of_item(item)
+            lines += [Line(*label, part) for field, text in texts for part in _parts(field, text)]
     return lines
+
+
+def _of_item(item: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The texts of a sentence, or of a question and its passage and answers."""
+    for field, text in item.items():
+        if field in ("text", "flores_passage", "question") or field.startswith("mc_answer"):
+            yield field, text
 
 
 def _of_harness(doc: dict[str, Any], evidence: Sequence[str]) -> Iterator[tuple[str, str]]:
