@@ -44,8 +44,8 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
-unit: setup
-	$(BIN)/pytest -n 2 --dist worksteal -m "not rehearsal and not slurm"
+unit: setup  ## gives way to the rehearsal beside it, which takes longer
+	nice -n 5 $(BIN)/pytest -n 2 --dist worksteal -m "not rehearsal and not slurm"
 
 rehearsal: setup  ## every rule, the real model, tiny input; and again on Slurm, where its programs are there
 	$(BIN)/pytest -m "rehearsal or slurm"
