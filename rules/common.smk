@@ -351,7 +351,8 @@ def licence_of(model):
 
 def given_settings(model):
     """What a given model is made from. Its number of parameters is only for estimates, and no reason to fetch it again."""
-    return {key: value for key, value in config["models"][model].items() if key != "parameters"} | licence_of(model)
+    own = config["models"][model].items()
+    return {key: value for key, value in own if key not in ("parameters", "asking")} | licence_of(model)
 
 
 def given_files(model):
@@ -411,10 +412,26 @@ def baseline_segments(wildcards):
 def asked(benchmark):
     """The settings that a prediction depends on; where the benchmark's text lies is not one of them."""
     evaluate, own = config["evaluate"], config["evaluate"]["benchmarks"][benchmark]
-    common = {"template": evaluate["template"], "batch_size": evaluate["batch_size"], "pivots": config["pivots"], "stop": "\n"}
+    common = {"template": evaluate["template"], "batch_size": evaluate["batch_size"], "pivots": config["pivots"]}
     searched = {"beams": evaluate["beams"]} if evaluate.get("beams", 1) > 1 else {}
     engine = {"engine": "vllm"} if settings.engine(config, benchmark) == "vllm" else {}
     return common | searched | engine | {key: value for key, value in own.items() if key not in ("path", "belebele", "sha256")}
+
+
+def asking_settings(benchmark):
+    """Those settings and how the model is asked, as JSON."""
+    return lambda wildcards: as_json(asked(benchmark) | {"asking": settings.asking(config, wildcards.model)})
+
+
+def written(model):
+    """What of it changes the text that the chat template writes, in training as in evaluation."""
+    own = settings.asking(config, model)
+    return {key: own[key] for key in ("system", "template_arguments") if own[key]}
+
+
+def sft_settings(wildcards):
+    asking = written(wildcards.model)
+    return as_json(config["models"][wildcards.model]["sft"] | ({"asking": asking} if asking else {}))
 
 
 wildcard_constraints:

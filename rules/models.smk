@@ -94,9 +94,10 @@ rule token_audit:
     params:
         max_length=lambda wildcards: config["models"][wildcards.model]["sft"]["max_length"],
         answers=lambda wildcards: config["models"][wildcards.model]["sft"].get("answers", "all"),
+        asking=lambda wildcards: as_json(written(wildcards.model)),
     shell:
         "python -m workflow_scripts.models.audit --model {wildcards.model} --base-model {input.base} --mixture {input.mixture} "
-        "--max-length {params.max_length} --answers {params.answers} --output {output} > {log} 2>&1"
+        "--max-length {params.max_length} --answers {params.answers} --asking {params.asking:q} --output {output} > {log} 2>&1"
 
 
 rule token_gate:
@@ -131,7 +132,7 @@ rule training_settings:
     conda:
         "../envs/main.yaml"
     params:
-        settings=lambda wildcards: as_json(config["models"][wildcards.model]["sft"]),
+        settings=sft_settings,
     shell:
         "printf '%s\\n' {params.settings:q} > {output} 2> {log}"
 
@@ -173,7 +174,7 @@ rule trained_model:
         disk_mb=part(training_need, "disk_mb"),
         slurm_extra=training_extra,
     params:
-        settings=lambda wildcards: as_json(config["models"][wildcards.model]["sft"]),
+        settings=sft_settings,
         work=lambda wildcards, output: os.path.join(os.path.dirname(output.manifest), "checkpoints"),
     shell:
         "exec python -m workflow_scripts.models.launch --nodes {resources.nodes} --gpus $(({resources.gpu} / {resources.nodes})) "

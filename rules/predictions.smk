@@ -44,7 +44,7 @@ for benchmark, shard, shard_languages in [entry for entry in SHARDS if entry[0] 
         params:
             benchmark=benchmark,
             languages=shard_languages,
-            settings=constant(as_json(asked(benchmark))),
+            settings=asking_settings(benchmark),
             template=constant(as_json(tables.row("templates", asked(benchmark)["template"]))),
             names=constant(as_json(names_of(shard_languages))),
             benchmark_folder=lambda wildcards, input: os.path.dirname(input.benchmark[0]),

@@ -21,11 +21,12 @@ from workflow_scripts.common import chat, files, tables
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.instructions import translation
 from workflow_scripts.models import train
-from workflow_scripts.predictions import answer, processes, prompts
-from workflow_scripts.predictions.engine import Engine, Request, Writer, load_tokenizer, token_limit
+from workflow_scripts.predictions import answer, limits, processes, prompts
+from workflow_scripts.predictions.engine import Engine, Request, Writer, load_tokenizer
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = 'say "{text}" to {target}\\n \\ \x01\x1b[0m\u2028\t{{source}}\r\nand a second line'
+ASKING = {"stop": "\n", "system": "", "template_arguments": {}, "thinking_tokens": 0}
 FLORES = {
     "template": "en-labelled",
     "pivots": ["eng_Latn", "zho_Hans"],
@@ -34,9 +35,9 @@ FLORES = {
     "limit": None,
     "max_new_tokens": 20,
     "batch_size": 4,
-    "stop": "\n",
+    "asking": ASKING,
 }
-LETTERS = {"limit": 5, "batch_size": 2, "max_new_tokens": 8, "stop": "\n"}
+LETTERS = {"limit": 5, "batch_size": 2, "max_new_tokens": 8, "asking": ASKING}
 
 
 def benchmark(folder: Path, language: str, dev: int = 4, devtest: int = 5, reason: str = "", shape: str = "flores") -> None:
@@ -210,7 +211,7 @@ def test_rows_that_fit_follow_the_memory(model: Path) -> None:
     row = 4 * (100 * (4 * 2 * 16 + 4 * 64 + 8 * 32 + 100) + 2 * engine.model.config.vocab_size)
     assert [engine.rows_that_fit(100, 2 * rows * row / 1e6) for rows in (0.5, 1.1, 4.1, 7.9, 16.1, 1000)] == [1, 1, 4, 4, 16, 32]
     question = prompts.Question(0, "d", "0-shot", [{"role": "user", "content": "The cat"}], "The cat")
-    for settings in (FLORES, {"limit": 5}):  # what only chooses has no limit of tokens
+    for settings in (FLORES, {"limit": 5, "asking": ASKING}):  # what only chooses has no limit of tokens
         assert answer.load(model, [("deu_Latn", question)], settings | {"batch_size": "auto"}, 1).batch_size == 32
 
 
@@ -225,14 +226,15 @@ def megabytes():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize:")) / 1024
 
 folder, (batch, room, length) = Path(sys.argv[1]), map(int, sys.argv[2:])
-settings = {"max_new_tokens": 4, "stop": "", "batch_size": batch}
+asking = {"stop": "", "system": "", "template_arguments": {}, "thinking_tokens": 0}
+settings = {"max_new_tokens": 4, "asking": asking, "batch_size": batch}
 texts = [f"{number} " + "The cat sits on the mat. " * length for number in range(batch)]
 todo = [("deu_Latn", prompts.Question(0, "d", "chat", [{"role": "user", "content": text}], kind="chat")) for text in texts]
 engine = Engine(folder, batch)
-expected = dict(answer.compute(Engine(folder, 2), todo, settings)) if batch > 1 else {}
+expected = dict(answer.compute(Engine(folder, 2), todo, settings, {})) if batch > 1 else {}
 resource.setrlimit(resource.RLIMIT_AS, (int((megabytes() + room) * 2**20),) * 2)
 try:
-    found = dict(answer.compute(engine, todo, settings))
+    found = dict(answer.compute(engine, todo, settings, {}))
 except UserError as error:
     sys.exit(str(error))
 print(json.dumps({"equal": found == expected, "answers": len(found), "batch": engine.batch_size}))
@@ -250,8 +252,12 @@ def test_memory_that_runs_out_halves_the_batch(model: Path) -> None:
     assert none.returncode == 1 and none.stderr.splitlines()[-1].startswith("one question alone does not fit into memory")
 
 
-def test_token_limit_follows_the_source() -> None:
-    assert [token_limit(source, 64) for source in (0, 5, 24, 500)] == [16, 26, 64, 64]
+def test_a_limit_follows_the_target_and_cuts_no_reference() -> None:
+    odia = limits.measure([20, 30, 10, 2], [200, 290, 130, 60])
+    assert [odia.limit(source, 64) > target for source, target in ((20, 200), (30, 290), (10, 130), (2, 60))] == [True] * 4
+    assert odia.limit(20, 64) < odia.limit(500, 64) == 435, "an endless answer must end"
+    english = limits.measure([200, 290, 130, 60], [20, 30, 10, 2])
+    assert [english.limit(source, 64) for source in (200, 5000)] == [54, 64]
 
 
 def test_letters_equal_a_plain_forward(lettered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -294,7 +300,7 @@ def test_keys_of_letters_outlive_the_other_protocols(lettered: Path, tmp_path: P
     ]
     assert run(capsys, command(lettered, texts, ["deu_Latn"], settings)) == (0, len(rows))
     assert {frozenset(row) for row in rows if row["protocol"] == "chat"} == {
-        frozenset({"item", "direction", "protocol", "key", "answer", "finish", "tokens"})
+        frozenset({"item", "direction", "protocol", "key", "answer", "finish", "tokens", "lines"})
     }
     assert run(capsys, command(lettered, texts, ["deu_Latn"], settings | {"max_new_tokens": 3})) == (5, len(rows) - 5)
 
@@ -342,7 +348,9 @@ def test_harness_scores_bare_text(
 
     engine = Engine(folder, 1)
     assert (engine.tokenizer("x")["input_ids"][0] == 2) is bos
-    for row, item in zip(files.read_jsonl(tmp_path / "out/deu_Latn.jsonl"), data["items"][:5], strict=True):
+    items = {item["item"]: item for item in data["items"]}
+    for row in files.read_jsonl(tmp_path / "out/deu_Latn.jsonl"):
+        item = items[row["item"]]
         text = f"P: {item['flores_passage']}\nQ: {item['question'].strip()}\nA: answer 1\nB: answer 2 \nC: answer 3\nD: answer 4\nAnswer:"
         expected, lengths = [], set()
         for letter in answer.HARNESS_CHOICES:
@@ -360,22 +368,45 @@ def test_harness_cuts_the_beginning_of_what_is_too_long(lettered: Path) -> None:
     engine = Engine(lettered, 1)
     engine.model.config.max_position_embeddings = 20
     question = prompts.Question(0, "deu_Latn", "harness", [{"role": "user", "content": "The cat sits on the mat. " * 9}], kind="harness")
-    (choice,) = answer.as_choices(engine, [question])
+    (choice,) = answer.as_choices(engine, [question], ASKING)
     assert len(choice.prompt) == 20 and choice.prompt == engine.tokenizer(question.messages[0]["content"])["input_ids"][-20:]
 
 
 def test_chat_gets_its_whole_length_and_no_stop(lettered: Path) -> None:
     engine = Engine(lettered, 1)
     question = prompts.Question(0, "deu_Latn", "chat", [{"role": "user", "content": "Answer:"}], kind="chat")
-    assert answer.as_request(engine, "deu_Latn", question, {"max_new_tokens": 90}).max_new_tokens == 90
+    settings = {"max_new_tokens": 90, "asking": ASKING | {"stop": "e"}}
+    (request,) = answer.requests_of(engine, [("deu_Latn", question)], settings, {})
+    assert request.max_new_tokens == 90
     engine.ends = set()
-    (found,) = answer.compute(engine, [("deu_Latn", question)], {"max_new_tokens": 90, "stop": "e"})
+    (found,) = answer.compute(engine, [("deu_Latn", question)], settings, {})
     assert (found[1]["finish"], found[1]["tokens"]) == ("length", 90)
 
 
-def test_letters_of_several_tokens_are_refused(model: Path) -> None:
-    with pytest.raises(UserError, match="begins several of the letters A to D with the same token"):
-        answer.letter_tokens(load_tokenizer(model))
+THINKING = (
+    "{% for turn in messages %}{% if turn.role == 'assistant' %} <think> </think>{{ turn.content + eos_token }}"
+    "{% else %}{{ turn.content }}{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("template", [None, THINKING], ids=["plain", "thinking"])
+def test_letters_are_compared_behind_what_they_share(model: Path, template: str | None) -> None:
+    """This tokenizer has no token for " A": all four begin with the same one, and with such a template with several."""
+    engine = Engine(model, 1)
+    engine.tokenizer.chat_template = template or engine.tokenizer.chat_template
+    (before, letters), prompt = answer.letter_choices(engine.tokenizer, ASKING), engine.tokenizer("Answer:")["input_ids"]
+    written = [engine.tokenizer.decode(before + letter[:1]) for letter in letters]
+    assert written == [f" <think> </think>{letter}" if template else f" {letter}" for letter in prompts.LETTERS]
+    question = prompts.Question(0, "d", "letters", [{"role": "user", "content": "Answer:"}], kind="letters")
+    (choice,) = answer.as_choices(engine, [question], ASKING)
+    assert choice.prompt[-len(before) :] == before and choice.prompt[: len(prompt)] == prompt
+
+
+def test_letters_that_cannot_be_told_apart_are_refused(model: Path) -> None:
+    tokenizer = load_tokenizer(model)
+    tokenizer.chat_template = "{% for m in messages %}{{ 'x' }}{% endfor %}"
+    with pytest.raises(UserError, match="writes the letters A to D alike"):
+        answer.letter_choices(tokenizer, ASKING)
 
 
 def test_directions_between_pivots_stand_under_the_later_one() -> None:
@@ -393,13 +424,42 @@ def test_directions_between_pivots_stand_under_the_later_one() -> None:
 def test_examples_come_from_dev_only(texts: Path) -> None:
     asked = prompts.questions(texts, "deu_Latn", FLORES | {"limit": 2})
     few = [row for row in asked if isinstance(row, prompts.Question) and row.protocol == "3-shot"]
-    assert [(row.direction, row.item) for row in few] == [(d, n) for d in ("deu_Latn-eng_Latn", "eng_Latn-deu_Latn") for n in (0, 1)]
+    zero = [row.item for row in asked if isinstance(row, prompts.Question) and row.protocol == "0-shot"]
+    assert [row.item for row in few] == zero and len(zero) == 4
     for row in few:
+        shown = [f"{language} dev {n}" for n in row.examples for language in row.direction.split("-")]
         (message,) = row.messages
-        source, target = row.direction.split("-")
-        assert [message["content"].count(f"{language} dev {n}") for n in range(4) for language in (source, target)] == [1] * 6 + [0] * 2
+        assert [message["content"].count(text) for text in shown] == [1] * 6 and message["content"].count(" dev ") == 6
         assert message["content"].count(" test ") == 1
         assert message["content"].count(row.source) == 1
+
+
+def test_examples_are_never_near_twins_of_test_items(texts: Path) -> None:
+    """A twin on one side is enough: who repeats it would score by that."""
+    first = next(row for row in prompts.questions(texts, "deu_Latn", FLORES) if isinstance(row, prompts.Question) and row.examples)
+    data = files.read_json(texts / "deu_Latn.json")
+    twin = next(row for row in data["items"] if row["split"] == "dev" and row["item"] == first.examples[0])
+    test = next(row for row in data["items"] if row["split"] == "devtest" and row["item"] == 4)
+    twin["text"], test["text"] = "Wähle einen anderen Buchstaben und lass ihn wachsen", "Wähle einen anderen Buchstaben!"
+    files.write_json(texts / "deu_Latn.json", data)
+    for limit in (None, 1):
+        asked = [row for row in prompts.questions(texts, "deu_Latn", FLORES | {"limit": limit}) if isinstance(row, prompts.Question)]
+        assert {row.examples for row in asked} == {
+            (),
+            tuple(sorted({0, 1, 2, 3} - {twin["item"]}, key=lambda n: files.sha256_json(["dev", n]))),
+        }
+
+
+def test_a_limit_draws_by_hash_the_same_items_in_all_languages(texts: Path) -> None:
+    for language in ("eng_Latn", "deu_Latn", "hin_Deva"):
+        benchmark(texts, language, devtest=300)
+    found = {
+        language: [row.item for row in prompts.questions(texts, language, FLORES | {"shots": [0], "directions": ["X-eng"], "limit": 60})]
+        for language in ("deu_Latn", "hin_Deva")
+    }
+    assert found["deu_Latn"] == found["hin_Deva"] == sorted(found["deu_Latn"]) and len(set(found["deu_Latn"])) == 60
+    parts = [sum(100 * part <= item < 100 * part + 100 for item in found["deu_Latn"]) for part in range(3)]
+    assert min(parts) >= 10, "the first, the second and the last hundred have their share"
 
 
 def test_missing_texts_become_reasons(texts: Path) -> None:
@@ -429,7 +489,7 @@ def test_reasons_need_no_model(texts: Path, capsys: pytest.CaptureFixture[str]) 
     assert run(capsys, command(nowhere, texts, ["deu_Latn"], FLORES)) == (0, 0)
     rows = files.read_jsonl(texts.parent / "out/deu_Latn.jsonl")
     assert len(rows) == 4
-    assert all(set(row) == {"direction", "protocol", "reason"} for row in rows)
+    assert all(set(row) == {"direction", "protocol", "reason", "lines"} for row in rows)
 
 
 @pytest.mark.parametrize("chat_template", sorted((ROOT / "resources/chat_templates").glob("*.jinja")), ids=lambda path: path.stem)
@@ -470,7 +530,7 @@ def test_only_what_is_missing_runs_again(model: Path, texts: Path, capsys: pytes
     rows = files.read_jsonl(out / "deu_Latn.jsonl")
     order = [(row["direction"], row["protocol"], row["item"]) for row in rows]
     assert order == sorted(order)
-    assert set(rows[0]) == {"item", "direction", "protocol", "key", "answer", "finish", "tokens"}
+    assert set(rows[0]) == {"item", "direction", "protocol", "key", "answer", "finish", "tokens", "lines"}
 
     (out / "hin_Deva.jsonl").unlink()
     assert run(capsys, arguments) == (20, 20)
@@ -482,9 +542,9 @@ def test_only_what_is_missing_runs_again(model: Path, texts: Path, capsys: pytes
     benchmark(texts, "hin_Deva", devtest=6)
     assert run(capsys, arguments) == (0, 40)  # the pivot has no sixth sentence
     benchmark(texts, "eng_Latn", devtest=6)
-    assert run(capsys, command(model, texts, ["deu_Latn", "hin_Deva"], FLORES)) == (4, 40)
+    assert run(capsys, command(model, texts, ["deu_Latn", "hin_Deva"], FLORES)) == (24, 20), "limits follow German's sentences"
 
-    for changed in ({"max_new_tokens": 5}, {"stop": "e"}):
+    for changed in ({"max_new_tokens": 5}, {"asking": ASKING | {"stop": "e"}}):
         assert run(capsys, command(model, texts, ["deu_Latn"], FLORES | {"shots": [0]} | changed)) == (10, 0)
     files.write_json(model.parent / "other.json", {"fingerprint": "0" * 64})
     other = [argument.replace("manifest.json", "other.json") for argument in arguments]
@@ -541,10 +601,10 @@ def test_processes_share_every_question_and_answer_as_one(lettered: Path, texts:
             assert isinstance(question, prompts.Question)
             todo.append((language, question))
     engine = Engine(lettered, 2)
-    tasks = answer.tasks_of(engine, todo, LETTERS, 4)
+    tasks = answer.tasks_of(engine, todo, LETTERS, {}, 4)
     assert sorted(place for task in tasks for place in task.places) == list(range(len(todo)))
     assert sorted(len(task.places) for task in tasks) == [4, 4, 5, 5, *[9] * 4]
-    one, many = (list(answer.compute(engine, todo, LETTERS, cpus)) for cpus in (1, 3))
+    one, many = (list(answer.compute(engine, todo, LETTERS, {}, cpus)) for cpus in (1, 3))
     assert len(one) == len(many) == len(todo) and dict(one) == dict(many)
 
 
@@ -627,11 +687,11 @@ def test_hostile_text_survives(model: Path, texts: Path, capsys: pytest.CaptureF
         for row in data["items"]:
             row["text"] = HOSTILE + str(row["item"])
         files.write_json(texts / f"{language}.json", data)
-    assert run(capsys, command(model, texts, ["deu_Latn"], FLORES)) == (20, 0)
+    assert run(capsys, command(model, texts, ["deu_Latn"], FLORES | {"shots": [0]})) == (10, 0)
     rows = files.read_jsonl(texts.parent / "out/deu_Latn.jsonl")
-    assert len(rows) == 20
+    assert len(rows) == 10
     tokenizer = Engine(model, 1).tokenizer
-    for row in prompts.questions(texts, "deu_Latn", FLORES):
+    for row in prompts.questions(texts, "deu_Latn", FLORES | {"shots": [0]}):
         assert isinstance(row, prompts.Question)
         assert row.source in tokenizer.decode(chat.encode_prompt(tokenizer, row.messages))
     shutil.rmtree(texts.parent / "out")

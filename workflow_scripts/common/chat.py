@@ -1,26 +1,44 @@
 """From messages to tokens, in one place: training and evaluation see the same prompt, byte for byte, with exactly one BOS."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
 from .cli import UserError
 
 Messages = list[dict[str, str]]
+Asking = Mapping[str, Any]  # a model's `asking` in the config; here `system` and `template_arguments` count
+NOTHING: Asking = {}
 
 
-def prompt_text(tokenizer: Any, messages: Messages) -> str:
+def rendered(tokenizer: Any, conversations: Sequence[Messages], asking: Asking, prompt: bool) -> list[str]:
+    """Conversations as the model's chat template writes them, up to the assistant's answer if `prompt`.
+
+    A conversation without a system turn begins with that of `asking`. Raises `UserError` for turns that the template refuses.
+    """
+    import jinja2
+
+    system = [{"role": "system", "content": asking["system"]}] if asking.get("system") else []
+    begun = [turns if turns[0]["role"] == "system" else [*system, *turns] for turns in conversations]
+    try:
+        return tokenizer.apply_chat_template(begun, tokenize=False, add_generation_prompt=prompt, **asking.get("template_arguments", {}))
+    except (jinja2.TemplateError, TypeError) as error:
+        cause = "Take `asking.system` out" if system else "Leave such rows out"
+        raise UserError(f"the chat template refuses a row ({error}). {cause}, or give the model another chat_template.") from error
+
+
+def prompt_text(tokenizer: Any, messages: Messages, asking: Asking = NOTHING) -> str:
     """The text before the assistant's answer, as the model's chat template writes it (BOS included where it has one)."""
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return rendered(tokenizer, [messages], asking, prompt=True)[0]
 
 
-def encode_prompt(tokenizer: Any, messages: Messages) -> list[int]:
+def encode_prompt(tokenizer: Any, messages: Messages, asking: Asking = NOTHING) -> list[int]:
     """Token ids of `prompt_text`. The template writes the special tokens, so the tokenizer must not add any."""
-    return tokenizer(prompt_text(tokenizer, messages), add_special_tokens=False)["input_ids"]
+    return tokenizer(prompt_text(tokenizer, messages, asking), add_special_tokens=False)["input_ids"]
 
 
-def example_texts(tokenizer: Any, conversations: Sequence[Messages], answers: str = "all") -> list[list[str]]:
+def example_texts(tokenizer: Any, conversations: Sequence[Messages], answers: str = "all", asking: Asking = NOTHING) -> list[list[str]]:
     """Of each training row its text, as the chat template writes it, in an even number of parts: what is given, and what is learnt of it.
 
     Learnt are the assistant's turns with their end marks: "all" `answers` of a conversation, or the "last" one. Where an answer begins and
@@ -28,8 +46,6 @@ def example_texts(tokenizer: Any, conversations: Sequence[Messages], answers: st
 
     Raises `UserError` for a template that cannot write a row, or from whose text the answers cannot be told apart.
     """
-    import jinja2
-
     if any(turns[-1]["role"] != "assistant" for turns in conversations):
         raise UserError("a row does not end with an answer, so there is nothing to learn from it. Leave such rows out.")
     places = [[place for place, turn in enumerate(turns) if turn["role"] == "assistant"] for turns in conversations]
@@ -37,13 +53,8 @@ def example_texts(tokenizer: Any, conversations: Sequence[Messages], answers: st
         places = [found[-1:] for found in places]
     begun = [turns[:place] for turns, found in zip(conversations, places, strict=True) for place in found]
     ended = [turns[: place + 1] for turns, found in zip(conversations, places, strict=True) for place in found]
-    try:
-        befores = tokenizer.apply_chat_template(begun, tokenize=False, add_generation_prompt=True)
-        afters = tokenizer.apply_chat_template(ended, tokenize=False)
-    except jinja2.TemplateError as error:
-        raise UserError(
-            f"the chat template refuses a row ({error}). Leave such rows out, or give the model another chat_template."
-        ) from error
+    befores = rendered(tokenizer, begun, asking, prompt=True)
+    afters = rendered(tokenizer, ended, asking, prompt=False)
     pairs, texts = iter(zip(befores, afters, strict=True)), []
     for found in places:
         beginnings = [text for _ in found for text in next(pairs)]
@@ -88,7 +99,7 @@ def encode_examples(tokenizer: Any, texts: Sequence[Sequence[str]]) -> list[list
     return rows
 
 
-def encode_example(tokenizer: Any, messages: Messages) -> tuple[list[int], list[int]]:
+def encode_example(tokenizer: Any, messages: Messages, asking: Asking = NOTHING) -> tuple[list[int], list[int]]:
     """Token ids of everything before the last answer of a row, and of that answer with its end mark."""
-    prompt, answer = encode_examples(tokenizer, example_texts(tokenizer, [messages], "last"))[0]
+    prompt, answer = encode_examples(tokenizer, example_texts(tokenizer, [messages], "last", asking))[0]
     return prompt, answer

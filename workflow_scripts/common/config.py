@@ -408,3 +408,19 @@ def baseline(config: Config, name: str) -> str | None:
     while base is not None and base not in config["evaluate"]["models"]:
         base = config["models"][base].get("base")
     return base
+
+
+def asking(config: Config, name: str) -> dict[str, Any]:
+    """How a model is asked: `stop`, `system`, `template_arguments` and `thinking_tokens`, its own or those of its nearest ancestor.
+
+    With the template `plain`, which marks no end of a turn, a line break ends a translation: a base model goes on with text of its own.
+    """
+    lineage = [config["models"][name]]
+    while (base := lineage[-1].get("base")) is not None:
+        lineage.append(config["models"][base])
+    template = next((model["chat_template"] for model in lineage if "chat_template" in model), None)
+    plain = template == "plain"
+    found: dict[str, Any] = {"stop": "\n" if plain else "", "system": "", "template_arguments": {}, "thinking_tokens": 0 if plain else 16}
+    for model in reversed(lineage):
+        found |= model.get("asking", {})
+    return found

@@ -1,6 +1,36 @@
 """What counts as the same text: used to find duplicates, copies and contamination in every script alike."""
 
+import re
+import sys
 import unicodedata
+from functools import cache
+
+# Joiners are spelling in these scripts (Persian's half-space, Indic conjuncts), and a zero-width space is what separates Khmer words.
+JOINING = {"Arab", "Beng", "Deva", "Gujr", "Guru", "Khmr", "Knda", "Mlym", "Mymr", "Olck", "Orya", "Sinh", "Taml", "Telu", "Tibt"}
+WITHOUT_SPACES = {"Khmr", "Laoo", "Mymr", "Thai", "Tibt"}
+# Soft hyphen, marks of direction, invisible operators and the byte order mark.
+INVISIBLE = [0xAD, 0x34F, 0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF, *range(0xFFF9, 0xFFFC)]
+SPACES = [code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) in ("Zs", "Zl", "Zp", "Cc")]
+FORM = "nfc-visible"  # the name of `normal_form` in signatures
+
+
+@cache
+def _shown(script: str) -> dict[int, str]:
+    gone = [*INVISIBLE, *([] if script in WITHOUT_SPACES else [0x200B]), *([] if script in JOINING else [0x200C, 0x200D])]
+    return dict.fromkeys(SPACES, " ") | dict.fromkeys(gone, "")
+
+
+def script_of(code: str) -> str:
+    """The script of a FLORES-200 code."""
+    return code.rpartition("_")[2]
+
+
+def normal_form(text: str, script: str) -> str:
+    """Composed (NFC), without what nobody sees, every run of white space one plain space; what the script needs stays.
+
+    Cleaning (`normalise`) brings training text into this form, and scoring both sides of every comparison.
+    """
+    return re.sub(" +", " ", unicodedata.normalize("NFC", text.translate(_shown(script)))).strip(" ")
 
 
 def folded(text: str) -> str:
@@ -10,6 +40,17 @@ def folded(text: str) -> str:
     """
     text = unicodedata.normalize("NFKC", text).casefold()
     return "".join(char for char in text if char.isalnum() or unicodedata.category(char)[0] == "M")
+
+
+def ngrams(text: str, size: int = 4) -> frozenset[str]:
+    """The character n-grams of a folded text; a shorter text is one n-gram, an empty one has none."""
+    text = folded(text)
+    return frozenset(text[start : start + size] for start in range(max(1, len(text) - size + 1)) if text)
+
+
+def alike(one: frozenset[str], other: frozenset[str], share: float = 0.6) -> bool:
+    """Near-twins: at least this share of the n-grams of the shorter text stand in the other one too."""
+    return bool(one and other) and len(one & other) >= share * min(len(one), len(other))
 
 
 def unquoted(text: str) -> str:

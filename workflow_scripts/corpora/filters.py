@@ -13,6 +13,7 @@ import polars as pl
 
 from ..common import language_id, languages
 from ..common.scripts import letters_of
+from ..common.text import normal_form, script_of
 from .alignment import evidence
 from .near_duplicates import first_of_similar
 
@@ -26,12 +27,7 @@ WIKI = r"''|^\s*==.*==\s*$|^\s*[*#:;]+|^-{4,}|&#\w+;|~~~|\bwww\.|\bmailto:|\b(ft
 PLACEHOLDER = r"%\(?\w*\)?[sd%]|\{\w*\}|\$\d|%\d"
 SLACK = 8  # bytes added to both sides before their lengths are compared: short texts differ more by chance
 
-# Joiners are spelling in these scripts (Persian's half-space, Indic conjuncts), and a zero-width space is what separates Khmer words.
-JOINING = {"Arab", "Beng", "Deva", "Gujr", "Guru", "Khmr", "Knda", "Mlym", "Mymr", "Olck", "Orya", "Sinh", "Taml", "Telu", "Tibt"}
-WITHOUT_SPACES = {"Khmr", "Laoo", "Mymr", "Thai", "Tibt"}
 DENSE = {"Hans", "Hant", "Jpan", "Hang"}  # a character of these carries about as much as two letters
-# Controls, soft hyphen, marks of direction, invisible operators and the byte order mark.
-INVISIBLE = r"\x{AD}\x{34F}\x{61C}\x{200E}\x{200F}\x{202A}-\x{202E}\x{2060}-\x{206F}\x{FEFF}\x{FFF9}-\x{FFFB}"
 
 
 def _both(condition: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
@@ -39,11 +35,8 @@ def _both(condition: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
 
 
 def normalised(text: pl.Expr, code: str) -> pl.Expr:
-    """Composed (NFC), without what nobody sees, every run of white space one plain space; what the language's script needs stays."""
-    script = languages.get(code).script
-    gone = INVISIBLE + ("" if script in WITHOUT_SPACES else r"\x{200B}") + ("" if script in JOINING else r"\x{200C}\x{200D}")
-    spaced = text.str.replace_all(r"[\s\p{Z}\p{Cc}]+", " ").str.replace_all(f"[{gone}]", "")
-    return spaced.str.normalize("NFC").str.replace_all(r" +", " ").str.strip_chars(" ")
+    """`text.normal_form` for the script of a language."""
+    return text.map_elements(lambda value: normal_form(value, script_of(code)), return_dtype=pl.String)
 
 
 def normalise(_settings: Settings, codes: Languages) -> dict[str, pl.Expr]:

@@ -144,6 +144,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--mixture", type=Path, required=True)
     parser.add_argument("--max-length", type=int, required=True, help="the model's sft.max_length")
     parser.add_argument("--answers", choices=("all", "last"), default="all", help="the model's sft.answers")
+    parser.add_argument("--asking", type=cli.json_object, default={}, help="the model's `asking`")
     parser.add_argument("--output", type=Path, required=True, help="the ledger")
     arguments = parser.parse_args(argv)
 
@@ -151,7 +152,7 @@ def main(argv: list[str] | None = None) -> None:
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(arguments.base_model)
     accounts = Accounts(tokenizer, end_marks(tokenizer, arguments.base_model), arguments.max_length)
-    for row in tokens.read(tokenizer, arguments.mixture, arguments.answers):
+    for row in tokens.read(tokenizer, arguments.mixture, arguments.answers, arguments.asking):
         accounts.add(row)
     ledger.write(arguments.output, accounts.facts(arguments.model))
     print(f"{sum(count['rows'] for count in accounts.counts.values())} rows in {len(accounts.counts)} languages")

@@ -41,12 +41,15 @@ class Row:
         return kept
 
 
-def read(tokenizer: Any, mixture: Path, answers: str = "all") -> Iterator[Row]:
-    """The rows of a mixture in their order, to learn "all" `answers` of a conversation or the "last". Memory does not grow with rows."""
+def read(tokenizer: Any, mixture: Path, answers: str = "all", asking: chat.Asking = chat.NOTHING) -> Iterator[Row]:
+    """The rows of a mixture in their order, to learn "all" `answers` of a conversation or the "last".
+
+    They are written as `asking` will have them when the model is asked. Memory does not grow with rows.
+    """
     for piece in pieces.read(mixture, columns=["language", "target_language", "messages"]):
         for batch in piece.iter_slices(BATCH):
             drawn = list(batch.iter_rows())
-            texts = chat.example_texts(tokenizer, [messages for _, _, messages in drawn], answers)
+            texts = chat.example_texts(tokenizer, [messages for _, _, messages in drawn], answers, asking)
             encoded = chat.encode_examples(tokenizer, texts)
             for (language, target, messages), text, parts in zip(drawn, texts, encoded, strict=True):
                 yield Row(language, target, messages, "".join(text), parts)

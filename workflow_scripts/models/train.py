@@ -26,7 +26,7 @@ from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
-from ..common import cli, files, first_calls, ledger, lineage
+from ..common import chat, cli, files, first_calls, ledger, lineage
 from . import checkpoints, folder, tokens
 
 WINDOW = 16  # batches whose rows are sorted by length together
@@ -34,14 +34,16 @@ SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_
 Row = tuple[array, tuple[int, ...]]  # token ids; where answers begin and end by turns (the last one ends with the row)
 
 
-def encode(tokenizer: Any, mixture: Path, max_length: int, model: str, answers: str = "all") -> tuple[list[Row], list[ledger.Fact]]:
+def encode(
+    tokenizer: Any, mixture: Path, max_length: int, model: str, answers: str = "all", asking: chat.Asking = chat.NOTHING
+) -> tuple[list[Row], list[ledger.Fact]]:
     """Tokenise a mixture in its order, cut rows to `max_length` tokens, and account for every language in it by `tokens.MEASURES`.
 
-    `answers`: "all" of a conversation are learnt, or the "last" only.
+    `answers`: "all" of a conversation are learnt, or the "last" only. `asking` is the model's, so that prompts are those of evaluation.
     """
     rows: list[Row] = []
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in tokens.read(tokenizer, mixture, answers):
+    for row in tokens.read(tokenizer, mixture, answers, asking):
         kept = row.cut(max_length)
         counts[row.language].update(tokens.count(row, kept))
         if kept:
@@ -70,9 +72,10 @@ def by_length(rows: Sequence[Row], batch_size: int, seed: int) -> list[Row]:
 def run_key(settings: dict[str, Any], base: str, rows: Sequence[Row]) -> str:
     """What a checkpoint belongs to: settings, base model, the very tokens in training order, and the libraries' versions.
 
-    Which answers are learnt stands in the rows, so the setting plays no part: where there is one answer a row it changes nothing.
+    Which answers are learnt stands in the rows, and so does how they are asked: those settings play no part.
     """
-    settings, data = {name: value for name, value in settings.items() if name != "answers"}, hashlib.sha256()
+    settings = {name: value for name, value in settings.items() if name not in ("answers", "asking")}
+    data = hashlib.sha256()
     for ids, (*earlier, last) in rows:
         # Below zero, places of earlier answers are no token ids, so rows that differ never read the same.
         data.update(array("i", [len(ids), last, *(~place for place in earlier)]).tobytes() + ids.tobytes())
@@ -369,7 +372,8 @@ def main(argv: list[str] | None = None) -> None:
     share(settings, processes)
     folder.check(args.base_model)
     tokenizer = transformers.AutoTokenizer.from_pretrained(args.base_model)
-    rows, facts = encode(tokenizer, args.mixture, settings["max_length"], args.model, settings.get("answers", "all"))
+    answers, asking = settings.get("answers", "all"), settings.get("asking", {})
+    rows, facts = encode(tokenizer, args.mixture, settings["max_length"], args.model, answers, asking)
     if rank == 0:
         ledger.write(args.ledger, facts)
     if not settings["packing"]:

@@ -14,42 +14,55 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from ..common import chat, cli, files, machine
-from . import choices, processes, prompts, vllm_engine
-from .engine import ENGINE_VERSION, Engine, Request, Writer, queue, token_limit
+from . import choices, limits, processes, prompts, vllm_engine
+from .engine import ENGINE_VERSION, Engine, Request, Writer, queue
 
-ANSWER_FIELDS = {"answer", "finish", "tokens", "logprobs"}
+ANSWER_FIELDS = {"answer", "finish", "tokens", "thinking", "logprobs"}
 CHOOSING = ("letters", "harness")
 PROCESS_MB = 1000  # beside the weights, which processes share; cluster.needs asks for as much
 HARNESS_CHOICES = tuple(f" {letter}" for letter in prompts.LETTERS)
 
 Todo = list[tuple[str, prompts.Question]]  # language and question
+Parallel = Mapping[str, list[tuple[str, str]]]  # by direction, the benchmark's sentences: source and target
 Found = tuple[int, dict[str, Any]]  # place in it, and the fields of the answer
 
 
-def content_key(fingerprint: str, question: prompts.Question, settings: dict[str, Any]) -> str:
+def content_key(fingerprint: str, question: prompts.Question, settings: dict[str, Any], lengths: str = "") -> str:
     """SHA-256 of all that an answer depends on but the machine.
 
-    The fingerprint covers tokenizer and chat template, so messages stand for tokens.
+    The fingerprint covers tokenizer and chat template, so messages stand for tokens; `lengths` is a hash of the sentences that the limit
+    of a translation follows.
     """
+    asking = settings["asking"]
     decoding: dict[str, Any] = {"choices": prompts.LETTERS if question.kind == "letters" else HARNESS_CHOICES}
     if question.kind in ("translation", "chat"):
-        decoding = {"max_new_tokens": settings["max_new_tokens"], "stop": settings["stop"] if question.kind == "translation" else ""}
+        decoding = {"max_new_tokens": settings["max_new_tokens"] + asking["thinking_tokens"], "stop": stop_of(question.kind, settings)}
+        if question.kind == "translation":
+            decoding["lengths"] = lengths
         if (beams := settings.get("beams", 1)) > 1:
             decoding |= {"beams": beams, "transformers": metadata.version("transformers")}  # whose search it is
         if settings.get("engine") == "vllm":
             decoding["vllm"] = vllm_engine.version()
+    if question.kind != "harness":
+        decoding |= {name: asking[name] for name in ("system", "template_arguments") if asking[name]}
     return files.sha256_json(
         {"engine": ENGINE_VERSION, "model": fingerprint, "messages": question.messages, "source": question.source} | decoding
     )
+
+
+def stop_of(kind: str, settings: dict[str, Any]) -> str:
+    """What ends an answer beside an end mark: of a translation the model's stop string, in chat nothing."""
+    return settings["asking"]["stop"] if kind == "translation" else ""
 
 
 def read_answers(path: Path) -> dict[str, dict[str, Any]]:
@@ -79,28 +92,35 @@ def append(path: Path, row: dict[str, Any]) -> None:
         raise
 
 
-def letter_tokens(tokenizer: Any) -> list[int]:
-    """The token with which the model would begin each letter after its own chat template. `UserError` where they do not differ."""
+def letter_choices(tokenizer: Any, asking: chat.Asking) -> tuple[list[int], list[list[int]]]:
+    """What the model's own chat template writes before every letter (a thinking block, say), and the tokens of each letter behind it.
+
+    Of letters that begin with different tokens, these count. Raises `UserError` where one letter's tokens begin another's.
+    """
     question = {"role": "user", "content": "Answer:"}
-    answers = [chat.encode_example(tokenizer, [question, {"role": "assistant", "content": letter}])[1] for letter in prompts.LETTERS]
-    tokens = [ids[0] for ids in answers]
-    if len(set(tokens)) < len(tokens):
-        raise cli.UserError(
-            "this model's tokenizer begins several of the letters A to D with the same token, so one forward pass cannot compare them. "
-            "Take benchmarks of shape belebele out of `evaluate.benchmarks`."
-        )
-    return tokens
+    answers = [
+        chat.encode_example(tokenizer, [question, {"role": "assistant", "content": letter}], asking)[1] for letter in prompts.LETTERS
+    ]
+    shared = sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, zip(*answers, strict=False)))
+    rest = [ids[shared:] for ids in answers]
+    if not all(rest) or len({ids[0] for ids in rest}) < 2:
+        raise cli.UserError("this model's chat template writes the letters A to D alike: take benchmarks of shape belebele out.")
+    first = [ids[:1] for ids in rest]
+    if len(set(map(tuple, first))) == len(first):
+        return answers[0][:shared], first
+    return answers[0][:shared], rest
 
 
-def as_choices(engine: Engine, questions: list[prompts.Question]) -> list[choices.Choice]:
+def as_choices(engine: Engine, questions: list[prompts.Question], asking: chat.Asking) -> list[choices.Choice]:
     """Prompts and letters as token ids, of protocol harness as lm-evaluation-harness 0.4.13 makes them (HFLM, `_encode_pair`).
 
     There the tokenizer adds its special tokens (BOS) as it does by itself, a continuation is what prompt and letter together have beyond
     the prompt's tokens, and what is too long loses its beginning.
     """
     if questions[0].kind == "letters":
-        letters = [[token] for token in letter_tokens(engine.tokenizer)]
-        return [choices.Choice(chat.encode_prompt(engine.tokenizer, row.messages), letters, row.passage) for row in questions]
+        before, letters = letter_choices(engine.tokenizer, asking)
+        asked = [(row, chat.encode_prompt(engine.tokenizer, row.messages, asking)) for row in questions]
+        return [choices.Choice(ids + before, letters, row.passage) for row, ids in asked]
     texts = [row.messages[0]["content"] for row in questions]
     room = getattr(engine.model.config, "max_position_embeddings", engine.tokenizer.model_max_length)
     ids = engine.tokenizer(texts)["input_ids"]
@@ -113,13 +133,28 @@ def as_choices(engine: Engine, questions: list[prompts.Question]) -> list[choice
     return made
 
 
-def as_request(engine: Writer, language: str, question: prompts.Question, settings: dict[str, Any]) -> Request:
-    """A prompt to write after, with its limit: of a translation by its source, in chat `max_new_tokens`."""
-    limit = settings["max_new_tokens"]
-    if question.kind == "translation":
-        limit = token_limit(len(engine.tokenizer(question.source, add_special_tokens=False)["input_ids"]), limit)
-    group = f"{language} {question.protocol} {question.direction}"
-    return Request(chat.encode_prompt(engine.tokenizer, question.messages), limit, group)
+def requests_of(engine: Writer, asked: Todo, settings: dict[str, Any], parallel: Parallel) -> list[Request]:
+    """Prompts to write after, each with its limit: of a translation by `limits`, in chat `max_new_tokens`."""
+    asking, most = settings["asking"], settings["max_new_tokens"]
+    translated = {question.direction for _, question in asked if question.kind == "translation"}
+    lengths = {direction: _lengths(engine.tokenizer, parallel[direction]) for direction in sorted(translated)}
+    sources = _token_counts(engine.tokenizer, [question.source for _, question in asked])
+    made = []
+    for (language, question), source in zip(asked, sources, strict=True):
+        limit = lengths[question.direction].limit(source, most) if question.kind == "translation" else most
+        ids = chat.encode_prompt(engine.tokenizer, question.messages, asking)
+        group = f"{language} {question.protocol} {question.direction}"
+        made.append(Request(ids, limit + asking["thinking_tokens"], group))
+    return made
+
+
+def _lengths(tokenizer: Any, pairs: list[tuple[str, str]]) -> limits.Lengths:
+    sources, targets = (_token_counts(tokenizer, side) for side in zip(*pairs, strict=True))
+    return limits.measure(sources, [count + 1 for count in targets])  # and an end mark
+
+
+def _token_counts(tokenizer: Any, texts: Sequence[str]) -> list[int]:
+    return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
 
 
 @dataclass(frozen=True)
@@ -131,7 +166,7 @@ class Task:
     requests: list[Request]
 
 
-def tasks_of(engine: Writer, todo: Todo, settings: dict[str, Any], processes: int = 1) -> list[Task]:
+def tasks_of(engine: Writer, todo: Todo, settings: dict[str, Any], parallel: Parallel, processes: int = 1) -> list[Task]:
     """All of `todo`, in parts for so many processes.
 
     Choices of one language and protocol share their worked examples, and are never parted. What is written is batched over languages, and
@@ -146,7 +181,7 @@ def tasks_of(engine: Writer, todo: Todo, settings: dict[str, Any], processes: in
         if kind in CHOOSING:
             found.append(Task(kind, places, []))
             continue
-        requests = [as_request(engine, *todo[index], settings) for index in places]
+        requests = requests_of(engine, [todo[index] for index in places], settings, parallel)
         order = queue(requests)
         for part in (order[start::processes] for start in range(processes)):
             found.append(Task(kind, [places[index] for index in part], [requests[index] for index in part]))
@@ -184,13 +219,14 @@ def _attempt(
     places = list(left)
     if kind in CHOOSING:
         assert isinstance(engine, Engine), "vLLM is asked only for what is written (settings.engine)"
-        for place, logprobs in choices.choose(engine, as_choices(engine, [todo[place][1] for place in places])):
+        for place, logprobs in choices.choose(engine, as_choices(engine, [todo[place][1] for place in places], settings["asking"])):
             best = max(range(len(logprobs)), key=lambda choice: logprobs[choice])
             yield places[place], {"answer": str(best + 1), "logprobs": [round(value, 6) for value in logprobs]}
     else:
         requests = [request for request in left.values() if request]
-        for place, answer in engine.generate(requests, settings["stop"] if kind == "translation" else ""):
-            yield places[place], {"answer": answer.text, "finish": answer.finish, "tokens": answer.tokens}
+        for place, answer in engine.generate(requests, stop_of(kind, settings)):
+            thinking = {"thinking": answer.thinking} if answer.thinking else {}
+            yield places[place], {"answer": answer.text, "finish": answer.finish, "tokens": answer.tokens} | thinking
 
 
 def load(folder: Path, todo: Todo, settings: dict[str, Any], cpus: int) -> Writer:
@@ -200,7 +236,7 @@ def load(folder: Path, todo: Todo, settings: dict[str, Any], cpus: int) -> Write
     engine = Engine(folder, beams=settings.get("beams", 1))
     if settings["batch_size"] == "auto":
         longest = max((question.messages for _, question in todo), key=lambda messages: len(json.dumps(messages)))
-        tokens = len(chat.encode_prompt(engine.tokenizer, longest)) + settings.get("max_new_tokens", 0)
+        tokens = len(chat.encode_prompt(engine.tokenizer, longest, settings["asking"])) + settings.get("max_new_tokens", 0)
         engine.batch_size = engine.rows_that_fit(tokens, engine.free_mb() / (cpus if engine.device == "cpu" else 1))
         print(f"batch size {engine.batch_size}", file=sys.stderr)
     else:
@@ -208,10 +244,10 @@ def load(folder: Path, todo: Todo, settings: dict[str, Any], cpus: int) -> Write
     return engine
 
 
-def compute(engine: Writer, todo: Todo, settings: dict[str, Any], cpus: int = 1) -> Iterator[Found]:
+def compute(engine: Writer, todo: Todo, settings: dict[str, Any], parallel: Parallel, cpus: int = 1) -> Iterator[Found]:
     """Answer `todo`, on the GPU or on so many CPUs if there is memory for their processes: gives each answer as it is ready."""
     if not isinstance(engine, Engine):  # vLLM sees to batches and memory itself
-        for task in tasks_of(engine, todo, settings):
+        for task in tasks_of(engine, todo, settings, parallel):
             yield from _attempt(engine, todo, settings, task.kind, dict(zip(task.places, task.requests, strict=True)))
         return
     import torch
@@ -220,7 +256,7 @@ def compute(engine: Writer, todo: Todo, settings: dict[str, Any], cpus: int = 1)
     if engine.device == "cpu":
         torch.set_num_threads(1)  # also where one process is enough; and forks with more would hang
         most = max(1, min(cpus, math.ceil(len(todo) / engine.batch_size), int(engine.free_mb() / PROCESS_MB)))
-    tasks = [task for task in tasks_of(engine, todo, settings, most) if task.places]
+    tasks = [task for task in tasks_of(engine, todo, settings, parallel, most) if task.places]
     yield from processes.share(partial(perform, engine, todo, settings), tasks, min(most, len(tasks)))
 
 
@@ -248,8 +284,15 @@ def main(argv: list[str] | None = None) -> None:
     for path in (*output.values(), *work.values()):
         answers |= read_answers(path)
 
+    parallel: dict[str, list[tuple[str, str]]] = {}
+    for language in args.languages:
+        parallel |= prompts.parallel(args.benchmark_folder, language, args.settings)
+    lengths = {direction: files.sha256_json(pairs) for direction, pairs in parallel.items()}
     keys = {
-        language: [content_key(fingerprint, row, args.settings) if isinstance(row, prompts.Question) else "" for row in rows]
+        language: [
+            content_key(fingerprint, row, args.settings, lengths.get(row.direction, "")) if isinstance(row, prompts.Question) else ""
+            for row in rows
+        ]
         for language, rows in asked.items()
     }
     todo: dict[str, tuple[str, prompts.Question]] = {}
@@ -266,7 +309,7 @@ def main(argv: list[str] | None = None) -> None:
         loaded = time.monotonic()
         names, tokens = list(todo), 0
         with tqdm(total=len(todo), desc=f"{args.model} {args.benchmark}", unit="item", file=sys.stderr) as progress:
-            for index, answer in compute(engine, list(todo.values()), args.settings, args.cpus):
+            for index, answer in compute(engine, list(todo.values()), args.settings, parallel, args.cpus):
                 key = names[index]
                 append(work[todo[key][0]], {"key": key} | answer)
                 answers[key] = answer
@@ -277,7 +320,8 @@ def main(argv: list[str] | None = None) -> None:
         print(f"load {loaded - start:.1f} s, answer {time.monotonic() - loaded:.1f} s", file=sys.stderr)
 
     for language, rows in asked.items():
-        files.write_jsonl(output[language], (record(row, key, answers) for row, key in zip(rows, keys[language], strict=True)))
+        lines = (record(row, key, answers) for row, key in zip(rows, keys[language], strict=True))
+        files.write_jsonl(output[language], (line | {"lines": len(rows)} for line in lines))
     for path in work.values():
         path.unlink(missing_ok=True)
     with suppress(OSError):  # another shard may be at work in the same folder
@@ -286,10 +330,11 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def record(row: prompts.Question | prompts.Gap, key: str, answers: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """One line of the output."""
+    """One line of the output, but for the number of its lines, by which a lost one is noticed."""
     if isinstance(row, prompts.Gap):
         return {"direction": row.direction, "protocol": row.protocol, "reason": row.reason}
-    return {"item": row.item, "direction": row.direction, "protocol": row.protocol, "key": key} | answers[key]
+    examples = {"examples": list(row.examples)} if row.examples else {}
+    return {"item": row.item, "direction": row.direction, "protocol": row.protocol, "key": key} | examples | answers[key]
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..common import machine
 from . import beams as beam_search
+from .thinking import thinking_end
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,19 +46,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """`finish` is "stop" (end mark or stop string) or "length" (ran into its limit); `tokens` counts the end mark, too."""
+    """What a model wrote, without the block in which it thinks aloud.
+
+    `finish` is "stop" (end mark or stop string) or "length" (ran into its limit); `tokens` counts all that was written, the end mark too;
+    `thinking` counts those up to the end of such a block.
+    """
 
     text: str
     finish: str
     tokens: int
-
-
-def token_limit(source_tokens: int, max_new_tokens: int) -> int:
-    """New tokens allowed for one translation: twice the source and 16 more, at most `max_new_tokens`.
-
-    A base model that never ends its line would otherwise cost the maximum on every item, short ones too.
-    """
-    return min(max_new_tokens, 2 * source_tokens + 16)
+    thinking: int = 0
 
 
 @dataclass
@@ -80,20 +78,28 @@ class Writer:
     def generate(self, requests: Sequence[Request], stop: str) -> Iterator[tuple[int, Answer]]:
         """Answer `requests`; give (index of the request, answer) as each one ends.
 
-        An answer ends at an end-of-text token, at the token that completes `stop` (where it is cut), or at its limit.
+        An answer ends at an end-of-text token, at the token that completes `stop` (where it is cut), or at its limit. White space before
+        the first word is no part of an answer, and so no stop.
         """
         raise NotImplementedError
 
     def _ending(self, ids: list[int], limit: int, stop: str) -> Answer | None:
         """The answer, if its last token ended it."""
         if ids[-1] in self.ends:
-            return Answer(self._text(ids[:-1]).strip(), "stop", len(ids))
+            return self._answer(ids[:-1], "stop", len(ids))
         # The stop string's last character is in the last token, and each token brings at least one byte of it.
         if stop and stop in self._text(ids[-len(stop.encode()) :]):
-            whole = self._text(ids)
+            own = ids[thinking_end(self._raw, ids) :]
             # A broken character before the stop swallows it on decoding; then all but the last token is the answer.
-            return Answer((whole if stop in whole else self._text(ids[:-1])).split(stop)[0].strip(), "stop", len(ids))
-        return Answer(self._text(ids).strip(), "length", len(ids)) if len(ids) >= limit else None
+            texts = (self._text(own), self._text(own[:-1]) + stop)
+            line, ended, _ = next(text for text in texts if stop in text).lstrip().partition(stop)
+            if ended:  # a line break before the first word says nothing
+                return Answer(line.strip(), "stop", len(ids), len(ids) - len(own))
+        return self._answer(ids, "length", len(ids)) if len(ids) >= limit else None
+
+    def _answer(self, ids: list[int], finish: str, tokens: int) -> Answer:
+        thinking = thinking_end(self._raw, ids)
+        return Answer(self._text(ids[thinking:]).strip(), finish, tokens, thinking)
 
     def first_ending(self, ids: list[int], limit: int, stop: str) -> Answer:
         """The answer that these tokens hold, without what stands behind its end."""
@@ -104,6 +110,9 @@ class Writer:
 
     def _text(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def _raw(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
 
 class Engine(Writer):

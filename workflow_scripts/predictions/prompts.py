@@ -1,31 +1,39 @@
 """Benchmark items become requests: what is asked of the model, one request an item, direction and protocol.
 
-Shape `flores` asks for translations (0-shot or with the first dev items as examples), shape `belebele` for one of four answers, by up
+Shape `flores` asks for translations (0-shot or with dev items as worked examples), shape `belebele` for one of four answers, by up
 to three protocols (see `_reading`). A language without text gives reasons instead of requests, never nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ..common.chat import Messages
 from ..common.cli import UserError
-from ..common.files import read_json, sha256_text
+from ..common.files import read_json, sha256_json, sha256_text
 from ..common.prompts import few_shot
+from ..common.text import alike, ngrams
 
 LETTERS = ("A", "B", "C", "D")
+Key = tuple[str, int | str]  # split and item
 NO_EXAMPLES = "n/a: no dev split to draw examples from"
 
 
 @dataclass(frozen=True)
 class Question:
-    """One item to answer. `source` is the text to translate, "" in multiple choice; `passage` names what several questions share."""
+    """One item to answer.
+
+    `source` is the text to translate, "" in multiple choice; `examples` are the dev items shown before it; `passage` names what several
+    questions share.
+    """
 
     item: int | str
     direction: str
     protocol: str
     messages: Messages
     source: str = ""
+    examples: tuple[int | str, ...] = ()
     passage: str = ""
     kind: Literal["translation", "letters", "harness", "chat"] = "translation"
 
@@ -100,10 +108,10 @@ def _one_direction(
     data: dict[str, Any], partner: dict[str, Any], source: str, target: str, shots: int, settings: dict[str, Any]
 ) -> list[Question | Gap]:
     direction, protocol = f"{source}-{target}", f"{shots}-shot"
-    texts = {side["language"]: {(row["split"], row["item"]): row["text"] for row in side["items"]} for side in (data, partner)}
-    shared = [key for key in texts[data["language"]] if key in texts[partner["language"]]]
-    examples = [(texts[source][key], texts[target][key]) for key in shared if key[0] == "dev"][:shots]
-    tests = [key for key in shared if key[0] == "devtest"][: settings.get("limit")]
+    texts = _shared_texts(data, partner)
+    known = list(texts[data["language"]])
+    tests = drawn([key for key in known if key[0] == "devtest"], settings.get("limit"))
+    examples = _worked_examples(texts, shots)
     terms = {
         (row["split"], row["item"]): row.get("terms", []) for side in (data, partner) if side["language"] == target for row in side["items"]
     }
@@ -113,15 +121,60 @@ def _one_direction(
     if not reason and not tests:
         reason = f"n/a: no devtest sentence in common with {partner['language']}"
     if not reason and len(examples) < shots:
-        reason = NO_EXAMPLES if not examples else f"n/a: {len(examples)} dev items, {shots} examples asked for"
+        few = f"n/a: {len(examples)} dev items that are like no test item, {shots} examples asked for"
+        reason = few if any(key[0] == "dev" for key in known) else NO_EXAMPLES
     if reason:
         return [Gap(direction, protocol, reason)]
+    shown = [(texts[source][key], texts[target][key]) for key in examples]
+    items = tuple(item for _, item in examples)
     asked: list[Question | Gap] = []
     for key in tests:
         text = texts[source][key]
-        prompt = few_shot(settings["template"], source, target, examples, text, terms[key])
-        asked.append(Question(key[1], direction, protocol, [{"role": "user", "content": prompt}], text))
+        prompt = few_shot(settings["template"], source, target, shown, text, terms[key])
+        asked.append(Question(key[1], direction, protocol, [{"role": "user", "content": prompt}], text, items))
     return asked
+
+
+def _shared_texts(data: dict[str, Any], partner: dict[str, Any]) -> dict[str, dict[Key, str]]:
+    """By language, the sentences that both sides have, by split and item, in the order of the file."""
+    texts = {side["language"]: {(row["split"], row["item"]): row["text"] for row in side["items"]} for side in (data, partner)}
+    shared = [key for key in texts[data["language"]] if key in texts[partner["language"]]]
+    return {language: {key: found[key] for key in shared} for language, found in texts.items()}
+
+
+def drawn(keys: Sequence[Any], limit: int | None) -> list[Any]:
+    """At most `limit` of a test's items, in their order: those whose hashes come first, so that no domain and no language is preferred.
+
+    Test sets are sorted by domain, and the first hundred items of FLORES-200 are all news.
+    """
+    chosen = set(sorted(keys, key=sha256_json)[:limit])
+    return [key for key in keys if key in chosen]
+
+
+def _worked_examples(texts: dict[str, dict[Key, str]], shots: int) -> list[Key]:
+    """The first `shots` dev items by hash that are like no test item on either side: who repeats one must not score by that."""
+    if not shots:
+        return []
+    grams = {language: {key: ngrams(text) for key, text in found.items()} for language, found in texts.items()}
+    keys = list(next(iter(texts.values())))
+    tests = [key for key in keys if key[0] == "devtest"]
+    chosen: list[Key] = []
+    for key in sorted((key for key in keys if key[0] == "dev"), key=sha256_json):
+        if not any(alike(own[key], own[test]) for own in grams.values() for test in tests):
+            chosen.append(key)
+        if len(chosen) == shots:
+            break
+    return chosen
+
+
+def parallel(folder: Path, language: str, settings: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
+    """By direction that stands under a language, all sentences of the benchmark that both sides have: source and target."""
+    data = _read(folder, language)
+    found = {}
+    for source, target in directions(language, settings["directions"], settings["pivots"]) if data["shape"] == "flores" else ():
+        texts = _shared_texts(data, _read(folder, target if source == language else source))
+        found[f"{source}-{target}"] = list(zip(texts[source].values(), texts[target].values(), strict=True))
+    return found
 
 
 def _reading(data: dict[str, Any], settings: dict[str, Any]) -> list[Question | Gap]:
@@ -134,7 +187,8 @@ def _reading(data: dict[str, Any], settings: dict[str, Any]) -> list[Question | 
     chat: the paper's instruction for chat models; the model writes, and the stage scores reads the answer out of that.
     """
     language, found = data["language"], list[Question | Gap]()
-    items = data["items"][: settings.get("limit")]
+    names = drawn([row["item"] for row in data["items"]], settings.get("limit"))
+    items = [row for row in data["items"] if row["item"] in names]
     for protocol in sorted(settings.get("protocols", ["letters"])):
         for shots in sorted(settings.get("shots", [0])) if protocol == "letters" else [0]:
             name = f"letters-{shots}-shot" if shots else protocol

@@ -4,8 +4,8 @@ Every measure but the length ratio is a share of the items, in percent, with Wil
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import polars as pl
@@ -14,18 +14,34 @@ from ..common import language_id, languages
 from ..common.scripts import letters_of
 from ..common.text import folded
 from .choice import wilson
+from .copies import SAME, is_copy
 
-HEALTH = ("in language", "references in language", "in script", "copy rate", "loop rate", "empty rate", "length ratio")
+NOTED = {  # measures of what was noted of single answers (`answers.NOTES`)
+    "cut rate": "cut",
+    "thinking rate": "thinking",
+    "preamble rate": "preamble",
+    "wrapped rate": "wrapped",
+    "more lines rate": "more lines",
+    "copied example rate": "copied example",
+}
+HEALTH = (
+    *("in language", "references in language", "in script", "copy rate", "loop rate", "empty rate", "same answer rate", "short rate"),
+    *NOTED,
+    "length ratio",
+)
+SHORT = 0.5  # of the reference's characters
 LEAST_RECALL = 80  # percent of FLORES sentences: an identifier that finds fewer says more about itself than about the output
-SAME = 0.9  # likeness of two folded texts, by matching blocks (Ratcliff and Obershelp 1988), that makes one a copy
 LOOP = re.compile(r"(.{2,100}?)\1{2,}", re.DOTALL)
 LOOP_BYTES = 16
 
 Texts = Sequence[str]
 
 
-def health(target: str, sources: Texts, hypotheses: Texts, references: Texts) -> Iterator[dict[str, Any]]:
-    """Rows of the measures: metric, value, interval and signature, or the reason why there is no value. The texts are aligned."""
+def health(target: str, sources: Texts, hypotheses: Texts, references: Texts, notes: Sequence[Collection[str]]) -> Iterator[dict[str, Any]]:
+    """Rows of the measures: metric, value, interval and signature, or the reason why there is no value.
+
+    The texts are aligned, and so are `notes`: what `answers.judge` found about each answer.
+    """
     yield in_language("in language", target, hypotheses)
     yield in_language("references in language", target, references)
     script = languages.get(target).script
@@ -33,6 +49,12 @@ def health(target: str, sources: Texts, hypotheses: Texts, references: Texts) ->
     yield share("copy rate", list(map(is_copy, hypotheses, sources, references)), f"like:{SAME}|v2")
     yield share("loop rate", list(map(loops, hypotheses)), f"pieces:3|bytes:{LOOP_BYTES}|v1")
     yield share("empty rate", [not text.strip() for text in hypotheses], "v1")
+    yield share("same answer rate", same_answers(hypotheses, references), "v1")
+    yield share(
+        "short rate", [len(text) < SHORT * len(wanted) for text, wanted in zip(hypotheses, references, strict=True)], f"under:{SHORT}|v1"
+    )
+    for metric, note in NOTED.items():
+        yield share(metric, [note in found for found in notes], "v1")
     length = sum(map(len, hypotheses)) / sum(map(len, references))
     yield {"metric": "length ratio", "value": length, "signature": "pivotlift|length ratio|v1"}
 
@@ -61,17 +83,11 @@ def in_script(texts: Texts, script: str) -> list[bool]:
     return (2 * column.count_matches(letters_of(script)) > column.count_matches(r"\p{L}")).to_list()
 
 
-def is_copy(answer: str, source: str, reference: str) -> bool:
-    """The answer is nearly the source, or holds all of it, where the reference does not."""
-    source = folded(source)
-    return repeats(folded(answer), source) and not repeats(folded(reference), source)
-
-
-def repeats(text: str, source: str) -> bool:
-    if not text or not source:
-        return False
-    match = SequenceMatcher(None, text, source, autojunk=False)
-    return source in text or (match.real_quick_ratio() >= SAME and match.quick_ratio() >= SAME and match.ratio() >= SAME)
+def same_answers(hypotheses: Texts, references: Texts) -> list[bool]:
+    """Answers that are given to another item too, more often than the reference is."""
+    said, wanted = (Counter(map(folded, texts)) for texts in (hypotheses, references))
+    pairs = zip(map(folded, hypotheses), map(folded, references), strict=True)
+    return [bool(text) and said[text] > max(1, wanted[reference]) for text, reference in pairs]
 
 
 def loops(answer: str) -> bool:

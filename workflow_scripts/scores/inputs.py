@@ -2,18 +2,31 @@
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import sacrebleu
 
 from ..common import files, language_id, languages
 from ..common.cli import UserError
+from ..common.text import normal_form, script_of
 from . import choice
+from .answers import judge
 
 AGAIN = "Delete the file and run the predictions again."
+
+
+class Side(NamedTuple):
+    """One language of a translation test as it is published: test sentences and dev sentences by item, and words that a translation into
+    this language must hold.
+    """
+
+    texts: dict[Any, str]
+    dev: dict[Any, str]
+    terms: dict[Any, list[str]]
+
 
 # By item: the text; in multiple choice the number of the option, "" where none is named; what COMET gives; of the harness the whole line.
 Answers = dict[Any, Any]
@@ -32,6 +45,7 @@ class Inputs:
     texts: dict[str, dict[Any, str]] = field(default_factory=dict)  # shape flores: test sentences by language and item
     terms: dict[str, dict[Any, list[str]]] = field(default_factory=dict)  # words that a translation must hold, likewise
     questions: dict[Any, tuple[str, str]] = field(default_factory=dict)  # shape belebele: passage and right answer by item
+    notes: Groups = field(default_factory=dict)  # shape flores: what `answers.judge` found about each answer
     contaminated: dict[str, set[str]] = field(default_factory=dict)  # test items whose text was trained on, by language
 
     def clean(self) -> "Inputs":
@@ -69,6 +83,7 @@ class Inputs:
                 "answers": plain(self.groups),
                 "baselines": {name: plain(groups) for name, groups in self.baselines.items()},
                 "texts": self.texts,
+                "notes": plain(_each(self.notes, sorted)),
                 "terms": self.terms,
                 "questions": self.questions,
             }
@@ -78,33 +93,69 @@ class Inputs:
 def read(
     model: str, folder: Path, language: str, predictions: Path, baselines: dict[str, Path], contaminated: Sequence[Path] = ()
 ) -> Inputs:
-    """Read one language; `UserError` where answers are not of this benchmark."""
+    """Read one language; `UserError` where answers are not of this benchmark, or lines were lost."""
     benchmark = files.read_json(folder / f"{language}.json")
     about = {name: benchmark[name] for name in ("benchmark", "version", "shape")}
-    whole = benchmark["shape"] == "harness"
-    groups = read_predictions(predictions, whole)
-    others = {name: read_predictions(path, whole) for name, path in baselines.items()}
-    if whole:
+    own = read_predictions(predictions)
+    others = {name: read_predictions(path) for name, path in baselines.items()}
+    if benchmark["shape"] == "harness":
         known = read_contaminated(contaminated, about["benchmark"], [language], None)
-        return Inputs(model, about, language, groups, others, contaminated=known)
+        return Inputs(model, about, language, own, others, contaminated=known)
     if benchmark["shape"] == "flores":
-        texts: dict[str, dict[Any, str]] = {}
-        terms: dict[str, dict[Any, list[str]]] = {}
-        for (direction, _), answers in groups.items():
-            for side in direction.split("-") if not isinstance(answers, str) else ():
-                if side not in texts:
-                    texts[side], terms[side] = references(folder, side)
-                check_items(answers, texts[side], f"{folder.name} {direction}", f"{side} has no such test sentence")
-        known = read_contaminated(contaminated, about["benchmark"], texts)
-        return Inputs(model, about, language, groups, others, texts=texts, terms=terms, contaminated=known)
+        return _translations(Inputs(model, about, language, own, others), folder, contaminated)
+    groups, baseline_groups = answers_of(own), {name: answers_of(lines) for name, lines in others.items()}
     questions = {item["item"]: (item["link"], item["correct_answer_num"]) for item in benchmark["items"]}
     options = {item["item"]: [item.get(f"mc_answer{number}", "") for number in range(1, 5)] for item in benchmark["items"]}
-    for (direction, protocol), answers in [pair for found in (groups, *others.values()) for pair in found.items()]:
+    for (direction, protocol), answers in [pair for found in (groups, *baseline_groups.values()) for pair in found.items()]:
         check_items(answers, questions, f"{about['benchmark']} {direction}", "there is no such question")
         if protocol == choice.CHAT and not isinstance(answers, str):
             answers |= {item: choice.chosen(answer, options[item]) for item, answer in answers.items()}
     known = read_contaminated(contaminated, about["benchmark"], [language])
-    return Inputs(model, about, language, groups, others, questions=questions, contaminated=known)
+    return Inputs(model, about, language, groups, baseline_groups, questions=questions, contaminated=known)
+
+
+def _translations(read: Inputs, folder: Path, contaminated: Sequence[Path]) -> Inputs:
+    """Shape flores: from whole lines to what counts of the answers, with all texts in `text.normal_form`."""
+    sides: dict[str, Side] = {}
+    for (direction, _), lines in read.groups.items():
+        for code in direction.split("-") if not isinstance(lines, str) else ():
+            if code not in sides:
+                sides[code] = read_side(folder, code)
+            check_items(lines, sides[code].texts, f"{folder.name} {direction}", f"{code} has no such test sentence")
+    own = _judged(read.groups, sides)
+    return replace(
+        read,
+        groups=_each(own, lambda answer: answer.text),
+        baselines={name: _each(_judged(lines, sides), lambda answer: answer.text) for name, lines in read.baselines.items()},
+        texts={code: {item: normal_form(text, script_of(code)) for item, text in side.texts.items()} for code, side in sides.items()},
+        terms={
+            code: {item: [normal_form(term, script_of(code)) for term in terms] for item, terms in side.terms.items()}
+            for code, side in sides.items()
+        },
+        notes=_each(own, lambda answer: answer.notes),
+        contaminated=read_contaminated(contaminated, read.benchmark["benchmark"], sides),
+    )
+
+
+def _judged(groups: Groups, sides: dict[str, Side]) -> Groups:
+    """What counts of each line of translations."""
+    found: Groups = {}
+    for key, lines in groups.items():
+        source, target = key[0].split("-")[0], key[0].split("-")[-1]
+        if isinstance(lines, str) or target not in sides:
+            found[key] = lines if isinstance(lines, str) else "n/a: not asked of the model that is scored"
+            continue
+        texts, references = sides[source].texts, sides[target]
+        found[key] = {
+            item: judge(row, target, texts[item], references.texts[item], [references.dev[one] for one in row.get("examples", ())])
+            for item, row in lines.items()
+            if item in references.texts
+        }
+    return found
+
+
+def _each(groups: Groups, part: Callable[[Any], Any]) -> Groups:
+    return {key: found if isinstance(found, str) else {item: part(one) for item, one in found.items()} for key, found in groups.items()}
 
 
 def read_contaminated(
@@ -123,29 +174,43 @@ def read_contaminated(
     return found
 
 
-def read_predictions(path: Path, whole: bool = False) -> Groups:
-    """Answers (or `whole` lines) by direction and protocol. An item answered twice is a `UserError`, and so is a file without a line."""
+def read_predictions(path: Path) -> Groups:
+    """Lines by direction and protocol, then item.
+
+    Raises `UserError` for a file that has lost lines or has none, and for an item that is answered twice.
+    """
     groups: Groups = {}
-    for row in files.read_jsonl(path):
+    rows = files.read_jsonl(path)
+    if lost := [row["lines"] for row in rows if row.get("lines", len(rows)) != len(rows)]:
+        raise UserError(f"{path} has {len(rows)} of its {lost[0]} lines, so answers were lost. {AGAIN}")
+    for row in rows:
         key = (row["direction"], row["protocol"])
         if row.get("reason"):
             groups[key] = row["reason"]
             continue
-        answers = groups.setdefault(key, {})
-        if isinstance(answers, str):
+        lines = groups.setdefault(key, {})
+        if isinstance(lines, str):
             raise UserError(f"{path}: {' '.join(key)} has both a reason and answers. {AGAIN}")
-        if row["item"] in answers:
+        if row["item"] in lines:
             raise UserError(f"{path}: item {row['item']} of {' '.join(key)} is there twice. {AGAIN}")
-        answers[row["item"]] = row if whole else row["answer"]
+        lines[row["item"]] = row
     if not groups:
         raise UserError(f"{path} has no line. {AGAIN}")
     return groups
 
 
-def references(folder: Path, language: str) -> tuple[dict[Any, str], dict[Any, list[str]]]:
-    """Test sentences of one language by item number, and the words that a translation must hold, where the benchmark has some."""
-    items = {item["item"]: item for item in files.read_json(folder / f"{language}.json")["items"] if item["split"] == "devtest"}
-    return {key: item["text"] for key, item in items.items()}, {key: item["terms"] for key, item in items.items() if "terms" in item}
+def answers_of(groups: Groups) -> Groups:
+    """The answers of lines."""
+    return _each(groups, lambda row: row["answer"])
+
+
+def read_side(folder: Path, language: str) -> Side:
+    items = files.read_json(folder / f"{language}.json")["items"]
+    by_split: dict[str, dict[Any, str]] = {"dev": {}, "devtest": {}}
+    for item in items:
+        by_split[item["split"]][item["item"]] = item["text"]
+    terms = {item["item"]: item["terms"] for item in items if "terms" in item and item["split"] == "devtest"}
+    return Side(by_split["devtest"], by_split["dev"], terms)
 
 
 def check_items(answers: Answers | str, known: dict[Any, Any], where: str, lack: str) -> None:

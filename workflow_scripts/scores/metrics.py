@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU, CHRF, TER
 
+from ..common.text import FORM
 from . import edits, ngrams
 from .resampling import SEED
 
@@ -40,14 +41,15 @@ class StringMetric(ABC):
 
     def score(self, statistics: Table) -> float:
         """The corpus score."""
-        return float(self.metric._compute_score_from_stats(statistics.sum(axis=0).tolist()).score)
+        found = float(self.metric._compute_score_from_stats(statistics.sum(axis=0).tolist()).score)
+        return min(found, self.bounds[1])  # a perfect BLEU can be 100.00000000000004
 
     def signature(self, resamples: int, trials: int | None = None) -> str:
-        """sacrebleu's signature, with the number of resamples and of randomisation trials."""
+        """sacrebleu's signature, with the number of resamples and of randomisation trials, and the form that texts were brought into."""
         self.metric.n_bootstrap = resamples
         signature = self.metric.get_signature()
         signature.update("ar", trials)
-        return signature.format()
+        return f"{signature.format()}|form:{FORM}"
 
     def words(self, texts: Texts) -> list[list[str]]:
         """The words of each text, by the metric's own tokenizer."""

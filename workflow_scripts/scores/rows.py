@@ -44,7 +44,8 @@ def of_translation(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
                 yield row
         yield from (here | row for row in of_terms(inputs, key, answers, settings))
         hypotheses = [answers[item] for item in items]
-        for row in health.health(target, [inputs.texts[source][item] for item in items], hypotheses, wanted):
+        notes = [inputs.notes[key][item] for item in items]
+        for row in health.health(target, [inputs.texts[source][item] for item in items], hypotheses, wanted, notes):
             yield here | row | ({} if "reason" in row else {"n": len(items)})
 
 

@@ -32,7 +32,7 @@ from ..common.cli import UserError
 from . import inputs, rows, translation
 
 SCHEMA = tables.SCHEMAS / "scores.schema.json"
-SCORE_VERSION = 2  # to be raised when the same answers get other numbers: then every language is scored again
+SCORE_VERSION = 3  # to be raised when the same answers get other numbers: then every language is scored again
 EMPTY: dict[str, Any] = {
     "value": None, "low": None, "high": None, "n": None, "signature": "",
     "baseline": "", "delta": None, "p_value": None, "reason": "",

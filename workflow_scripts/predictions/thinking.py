@@ -1,0 +1,30 @@
+"""The block in which a model thinks aloud before its answer. It is no part of the answer."""
+
+from bisect import bisect_left
+from collections.abc import Callable
+
+# How models open and close it. A template may open it in the prompt, so a close mark alone ends a block too.
+MARKS = (
+    ("<think>", "</think>"),  # Qwen 3, DeepSeek R1
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<seed:think>", "</seed:think>"),  # Seed-OSS
+    ("[THINK]", "[/THINK]"),  # Magistral
+    ("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A
+    ("<|channel|>analysis", "<|channel|>final<|message|>"),  # gpt-oss
+)
+
+
+def thinking_end(decode: Callable[[list[int]], str], ids: list[int]) -> int:
+    """How many tokens the block takes at the beginning of an answer: 0 without one, all of them where it never ends.
+
+    `decode` gives the text of tokens, special ones included.
+    """
+    text = decode(ids)
+    for opening, closing in MARKS:
+        if closing in text:
+            return bisect_left(range(1, len(ids) + 1), True, key=lambda length: closing in decode(ids[:length])) + 1
+        if text.lstrip().startswith(opening):
+            return len(ids)
+    return 0
