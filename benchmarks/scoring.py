@@ -38,6 +38,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from workflow_scripts.common import files, languages  # noqa: E402
+from workflow_scripts.common.text import FORM  # noqa: E402
+from workflow_scripts.scores import inputs  # noqa: E402
 from workflow_scripts.scores.translation import SPM  # noqa: E402
 
 RATES = {"lifted 0-shot": 0.30, "base 3-shot": 0.31, "base 0-shot": 0.55}  # the first two so close that p values are not all alike
@@ -169,7 +171,7 @@ def compare(rows: Sequence[dict[str, Any]], texts: Sequence[list[str]], args: ar
         for metric in metrics:
             one, row = by_metric[metric if metric in by_metric else "BLEU"], by_name[metric, (baselines or [""])[0]]
             same("score", f"{row['value']:.14f}" == f"{one['score']:.14f}")
-            same("signature", row["signature"] == one["signature"])
+            same("signature", row["signature"] == f"{one['signature']}|form:{FORM}")
             if "confidence_mean" not in one:  # sacrebleu prints no interval around zero
                 continue
             mean, half = one["confidence_mean"], one["confidence_var"]
@@ -190,23 +192,19 @@ def compare(rows: Sequence[dict[str, Any]], texts: Sequence[list[str]], args: ar
 
 
 def compare_language(code: str, output: Path, args: argparse.Namespace, totals: Counter[str]) -> None:
-    """All directions and protocols of one language of shape flores."""
-    answers: dict[tuple[str, str, str], dict[Any, str]] = {}
-    for model in (args.model, *args.baseline):
-        for row in files.read_jsonl(args.data / f"predictions/{model}/{args.benchmark}/{code}.jsonl"):
-            if not row.get("reason"):
-                answers.setdefault((model, row["direction"], row["protocol"]), {})[row["item"]] = row["answer"]
+    """All directions and protocols of one language of shape flores; sacrebleu gets texts in the form that signatures name."""
+    folders = {name: args.data / f"predictions/{name}/{args.benchmark}/{code}.jsonl" for name in args.baseline}
+    predictions = args.data / f"predictions/{args.model}/{args.benchmark}/{code}.jsonl"
+    read = inputs.read(args.model, args.data / f"benchmarks/{args.benchmark}", code, predictions, folders)
     rows = [row for row in files.read_json(output / f"{code}.json")["scores"] if row["metric"] in (*NAMES.values(), *SPM)]
-    for model, direction, protocol in answers:
+    for (direction, protocol), answers in read.groups.items():
         here = [row for row in rows if (row["direction"], row["protocol"]) == (direction, protocol)]
-        if model != args.model or not here:
+        if isinstance(answers, str) or not here:
             continue
-        benchmark = files.read_json(args.data / f"benchmarks/{args.benchmark}/{direction.split('-')[1]}.json")
-        texts = {item["item"]: item["text"] for item in benchmark["items"] if item["split"] == "devtest"}
-        systems = [(model, protocol), *(tuple(row["baseline"].split("/")) for row in here if row["baseline"])]
-        found = [answers[name, direction, shots] for name, shots in dict.fromkeys(systems)]
-        items = sorted(found[0])
-        compare(here, [[side[item] for item in items] for side in (texts, *found)], args, totals)
+        compared = [tuple(row["baseline"].split("/")) for row in here if row["baseline"]]
+        others = [read.baselines[name][direction, shots] for name, shots in dict.fromkeys(compared)]
+        sides = (read.texts[direction.split("-")[1]], answers, *others)
+        compare(here, [[side[item] for item in sorted(answers)] for side in sides], args, totals)
 
 
 def named_file(text: str) -> tuple[str, Path]:

@@ -18,6 +18,7 @@ from sacrebleu.significance import _bootstrap_resample
 
 from workflow_scripts.common import files, languages, tables
 from workflow_scripts.common.cli import UserError
+from workflow_scripts.common.text import FORM
 from workflow_scripts.scores import edits, metrics, ngrams, resampling, translation
 
 from .test_scores import CHINESE, ENGLISH, GERMAN, LIFTED
@@ -59,7 +60,7 @@ def test_scores_and_intervals_equal_sacrebleu_to_the_last_digit(
     for found in json.loads(printed):
         row = board(NAMES[found["name"]], target, references, system=system).estimate("system")
         assert f"{row['value']:.14f}" == f"{found['score']:.14f}"
-        assert row["signature"] == found["signature"]
+        assert row["signature"] == f"{found['signature']}|form:{FORM}"
         assert row["low"] == pytest.approx(found["confidence_mean"] - found["confidence_var"], abs=5e-14)
         assert row["high"] == pytest.approx(found["confidence_mean"] + found["confidence_var"], abs=5e-14)
 
@@ -84,7 +85,9 @@ def test_paired_tests_equal_sacrebleu(tmp_path: Path, significance: str, option:
                 assert 0.01 < found["p_value"] < 0.99, "the example should not be trivial"
     for theirs, ours in NAMES.items():
         signature = boards[ours].compare("one", "two")["signature"]
-        assert signature.replace("bs:1000|ar:", "ar:") == signatures[theirs]  # our row holds an interval too, and names its resamples
+        assert (
+            signature.removesuffix(f"|form:{FORM}").replace("bs:1000|ar:", "ar:") == signatures[theirs]
+        )  # our row holds an interval too, and names its resamples
     assert next(p_values, None) is None
 
 
@@ -236,7 +239,7 @@ def test_sp_bleu_equals_sacrebleu(tmp_path: Path, sentence_piece: Path, name: st
     settings = SETTINGS | {"spm": {model: {"path": str(sentence_piece), "sha256": files.sha256_file(sentence_piece)}}}
     found = board(name, "deu_Latn", GERMAN, settings, one=ONE, two=TWO)
     assert f"{found.estimate('one')['value']:.14f}" == f"{printed['score']:.14f}"
-    assert found.estimate("one")["signature"] == printed["signature"]
+    assert found.estimate("one")["signature"] == f"{printed['signature']}|form:{FORM}"
     assert f"tok:{model}" in printed["signature"]
     assert found.estimate("one")["value"] != board("BLEU", "deu_Latn", GERMAN, one=ONE).estimate("one")["value"]
     paired = sacrebleu(tmp_path, *options, "--paired-bs", "-f", "text", "--no-color", references=GERMAN, one=ONE, two=TWO)

@@ -1,7 +1,6 @@
 """What counts as the same text: used to find duplicates, copies and contamination in every script alike."""
 
 import re
-import sys
 import unicodedata
 from functools import cache
 
@@ -10,7 +9,8 @@ JOINING = {"Arab", "Beng", "Deva", "Gujr", "Guru", "Khmr", "Knda", "Mlym", "Mymr
 WITHOUT_SPACES = {"Khmr", "Laoo", "Mymr", "Thai", "Tibt"}
 # Soft hyphen, marks of direction, invisible operators and the byte order mark.
 INVISIBLE = [0xAD, 0x34F, 0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF, *range(0xFFF9, 0xFFFC)]
-SPACES = [code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) in ("Zs", "Zl", "Zp", "Cc")]
+LAST_SPACE = 0x3000  # the ideographic one; Unicode has none above it, and no control
+SPACES = [code for code in range(LAST_SPACE + 1) if unicodedata.category(chr(code)) in ("Zs", "Zl", "Zp", "Cc")]
 FORM = "nfc-visible"  # the name of `normal_form` in signatures
 
 

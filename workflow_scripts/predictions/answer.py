@@ -137,24 +137,25 @@ def requests_of(engine: Writer, asked: Todo, settings: dict[str, Any], parallel:
     """Prompts to write after, each with its limit: of a translation by `limits`, in chat `max_new_tokens`."""
     asking, most = settings["asking"], settings["max_new_tokens"]
     translated = {question.direction for _, question in asked if question.kind == "translation"}
-    lengths = {direction: _lengths(engine.tokenizer, parallel[direction]) for direction in sorted(translated)}
-    sources = _token_counts(engine.tokenizer, [question.source for _, question in asked])
+    sentences = dict.fromkeys(text for direction in sorted(translated) for pair in parallel[direction] for text in pair)
+    tokens = dict(zip(sentences, map(len, _encoded(engine.tokenizer, list(sentences))), strict=True))
+    lengths = {direction: _lengths(parallel[direction], tokens) for direction in translated}
     made = []
-    for (language, question), source in zip(asked, sources, strict=True):
-        limit = lengths[question.direction].limit(source, most) if question.kind == "translation" else most
+    for language, question in asked:
+        limit = lengths[question.direction].limit(tokens[question.source], most) if question.kind == "translation" else most
         ids = chat.encode_prompt(engine.tokenizer, question.messages, asking)
         group = f"{language} {question.protocol} {question.direction}"
         made.append(Request(ids, limit + asking["thinking_tokens"], group))
     return made
 
 
-def _lengths(tokenizer: Any, pairs: list[tuple[str, str]]) -> limits.Lengths:
-    sources, targets = (_token_counts(tokenizer, side) for side in zip(*pairs, strict=True))
-    return limits.measure(sources, [count + 1 for count in targets])  # and an end mark
+def _lengths(pairs: list[tuple[str, str]], tokens: Mapping[str, int]) -> limits.Lengths:
+    sources, targets = zip(*pairs, strict=True)
+    return limits.measure([tokens[text] for text in sources], [tokens[text] + 1 for text in targets])  # and an end mark
 
 
-def _token_counts(tokenizer: Any, texts: Sequence[str]) -> list[int]:
-    return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+def _encoded(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
 
 
 @dataclass(frozen=True)

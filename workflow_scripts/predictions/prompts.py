@@ -17,6 +17,7 @@ from ..common.text import alike, ngrams
 
 LETTERS = ("A", "B", "C", "D")
 Key = tuple[str, int | str]  # split and item
+Texts = dict[Key, str]
 NO_EXAMPLES = "n/a: no dev split to draw examples from"
 
 
@@ -135,7 +136,7 @@ def _one_direction(
     return asked
 
 
-def _shared_texts(data: dict[str, Any], partner: dict[str, Any]) -> dict[str, dict[Key, str]]:
+def _shared_texts(data: dict[str, Any], partner: dict[str, Any]) -> dict[str, Texts]:
     """By language, the sentences that both sides have, by split and item, in the order of the file."""
     texts = {side["language"]: {(row["split"], row["item"]): row["text"] for row in side["items"]} for side in (data, partner)}
     shared = [key for key in texts[data["language"]] if key in texts[partner["language"]]]
@@ -151,7 +152,7 @@ def drawn(keys: Sequence[Any], limit: int | None) -> list[Any]:
     return [key for key in keys if key in chosen]
 
 
-def _worked_examples(texts: dict[str, dict[Key, str]], shots: int) -> list[Key]:
+def _worked_examples(texts: dict[str, Texts], shots: int) -> list[Key]:
     """The first `shots` dev items by hash that are like no test item on either side: who repeats one must not score by that."""
     if not shots:
         return []

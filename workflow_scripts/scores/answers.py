@@ -42,6 +42,8 @@ def tidy(text: str, source: str, reference: str) -> tuple[str, set[str]]:
     if "\n" not in source and (remark := REMARK.match(plain)):
         plain = plain[remark.end() :].strip()
         notes.add("preamble")
+    if plain.endswith((":", "：")) and not source.strip().endswith((":", "：")) and not reference.strip().endswith((":", "：")):
+        notes.add("preamble")  # and nothing behind it
     for _ in range(2):  # quotation marks in bold
         inner = unwrapped(plain)
         if inner == plain or unwrapped(source.strip()) != source.strip() or unwrapped(reference.strip()) != reference.strip():
