@@ -158,7 +158,8 @@ class Own:
         prepare.main(["--benchmark", "flores200", "--languages", "eng_Latn", *arguments.languages, "--material", str(arguments.flores),
                       "--sha256", files.sha256_file(arguments.flores), "--output-folder", str(folder / "flores200")])  # fmt: skip
         files.write_json(folder / "manifest.json", {"fingerprint": str(arguments.model)})
-        self.settings = {"template": "en-labelled", "pivots": ["eng_Latn"], "directions": ["X-eng", "eng-X"], "shots": [0], "stop": "\n"}
+        self.settings = {"template": "en-labelled", "pivots": ["eng_Latn"], "directions": ["X-eng", "eng-X"], "shots": [0]}
+        self.settings["asking"] = {"stop": "\n", "system": "", "template_arguments": {}, "thinking_tokens": 0}
         self.settings |= {"limit": arguments.lines, "max_new_tokens": arguments.max_new_tokens, "batch_size": arguments.batch_size}
         tokenizer = engine.load_tokenizer(arguments.model)
         self.prompts = []
@@ -185,12 +186,12 @@ class Own:
 
 def without_short_limits(arguments: list[str]) -> None:
     """`predictions.answer` with one limit for all, as the others have it."""
-    from workflow_scripts.predictions import answer
+    from workflow_scripts.predictions import answer, limits
 
-    def equal_limit(_: int, max_new_tokens: int) -> int:
+    def equal_limit(_lengths: limits.Lengths, _tokens: int, max_new_tokens: int) -> int:
         return max_new_tokens
 
-    answer.token_limit = equal_limit
+    limits.Lengths.limit = equal_limit
     answer.main(arguments)
 
 

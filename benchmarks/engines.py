@@ -49,7 +49,8 @@ def main() -> None:
     parser.add_argument("--max-new-tokens", type=int, default=128)
     arguments = parser.parse_args()
     arguments.model = arguments.model.resolve()
-    settings = {"template": "en-labelled", "pivots": ["eng_Latn"], "directions": ["X-eng", "eng-X"], "shots": [0], "stop": "\n"}
+    settings = {"template": "en-labelled", "pivots": ["eng_Latn"], "directions": ["X-eng", "eng-X"], "shots": [0]}
+    settings["asking"] = {"stop": "\n", "system": "", "template_arguments": {}, "thinking_tokens": 0}
     settings |= {"limit": arguments.lines, "max_new_tokens": arguments.max_new_tokens, "batch_size": "auto"}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

@@ -129,16 +129,20 @@ def play(
     name: str,
     baseline: str = "",
     clean: bool = False,
+    player: Callable[[Player], Writer] = lambda player: player,
 ) -> list[dict[str, Any]]:
-    """The rows of scores of one player, in all directions of some languages; with `clean` it knows texts as cleaning leaves them."""
+    """The rows of scores of one player, in all directions of some languages; with `clean` it knows texts as cleaning leaves them.
+
+    `player` may put the player into another engine.
+    """
     texts = {}
     for path in benchmark.iterdir():
         script, items = text.script_of(path.stem), files.read_json(path)["items"]
         known = {(row["split"], row["item"]): row["text"] for row in items}
         texts[path.stem] = {key: text.normal_form(one, script) for key, one in known.items()} if clean else known
 
-    def load(model: Path, todo: answer.Todo, own: dict[str, Any], _cpus: int) -> Player:
-        return Player(model, todo, own["asking"], texts, says)
+    def load(model: Path, todo: answer.Todo, own: dict[str, Any], _cpus: int) -> Writer:
+        return player(Player(model, todo, own["asking"], texts, says))
 
     with mock.patch.object(answer, "load", load), contextlib.redirect_stderr(io.StringIO()):
         answer.main([
@@ -159,7 +163,7 @@ def play(
 def settings_for(template: str, shots: Sequence[int], limit: int | None, resamples: int, directions: Sequence[str]) -> dict[str, Any]:
     """What the config gives: a base model asked through `plain` ends at a line break, others at their end mark."""
     plain = template == "plain"
-    asking = {"stop": "\n" if plain else "", "system": "", "template_arguments": {}, "thinking_tokens": 0 if plain else 16}
+    asking = {"stop": "\n" if plain else "", "system": "", "template_arguments": {}, "thinking_tokens": 0 if plain else 32}
     common = {"template": "en-labelled", "pivots": ["eng_Latn", "zho_Hans"], "directions": list(directions), "shots": list(shots)}
     bounded = {"limit": limit} if limit else {}
     return common | bounded | {"max_new_tokens": 256, "batch_size": 1, "asking": asking, "resamples": resamples}

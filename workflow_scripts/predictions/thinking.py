@@ -1,6 +1,5 @@
 """The block in which a model thinks aloud before its answer. It is no part of the answer."""
 
-from bisect import bisect_left
 from collections.abc import Callable
 
 # How models open and close it. A template may open it in the prompt, so a close mark alone ends a block too.
@@ -24,7 +23,8 @@ def thinking_end(decode: Callable[[list[int]], str], ids: list[int]) -> int:
     text = decode(ids)
     for opening, closing in MARKS:
         if closing in text:
-            return bisect_left(range(1, len(ids) + 1), True, key=lambda length: closing in decode(ids[:length])) + 1
+            # One by one: where bytes are tokens, a character cut in two can hide the text before it, so no search by halves finds it.
+            return next(length for length in range(1, len(ids) + 1) if closing in decode(ids[:length]))
         if text.lstrip().startswith(opening):
             return len(ids)
     return 0

@@ -1,7 +1,7 @@
 """Answers by vLLM (Kwon et al. 2023, SOSP), greedy: an engine for GPUs, in an environment of its own (envs/vllm.txt).
 
 vLLM gets token ids and gives token ids. Prompts are those of the chat template here, and where an answer ends and what its text is are
-decided by the same code as for transformers; what vLLM itself makes of the text only tells it when to stop.
+decided by the same code as for transformers: it looks at each new token, and takes an answer that has ended out of the batch.
 
 It computes in this process, so that batches depend on the requests alone and a killed job leaves nothing on the GPU. The engine is driven
 step by step (the loop inside `LLM.generate`), so that answers are kept as they end and no part of the work waits for its last one.
@@ -102,12 +102,21 @@ class VllmEngine(Writer):
             asked = SamplingParams(
                 temperature=0,
                 max_tokens=requests[index].max_new_tokens,
-                stop=[stop] if stop else None,
                 stop_token_ids=sorted(end for end in self.ends if end is not None),
-                output_kind=RequestOutputKind.FINAL_ONLY,
+                output_kind=RequestOutputKind.CUMULATIVE,
             )
             self.engine.add_request(str(index), prompt, asked)
+        written = dict.fromkeys(range(len(requests)), 0)  # tokens of each answer that were looked at
         while self.engine.has_unfinished_requests():
             for output in self.engine.step():
                 index = int(output.request_id)
-                yield index, self.first_ending(list(output.outputs[0].token_ids), requests[index].max_new_tokens, stop)
+                if index not in written:
+                    continue
+                ids, limit = list(output.outputs[0].token_ids), requests[index].max_new_tokens
+                # vLLM's own stop strings would end an answer at a line break before its first word.
+                endings = (self._ending(ids[:length], limit, stop) for length in range(written[index] + 1, len(ids) + 1))
+                written[index] = len(ids)
+                if answer := next((ending for ending in endings if ending), None):
+                    del written[index]
+                    self.engine.abort_request([output.request_id])
+                    yield index, answer
