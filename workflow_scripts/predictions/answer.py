@@ -289,7 +289,8 @@ def record(row: prompts.Question | prompts.Gap, key: str, answers: dict[str, dic
     """One line of the output."""
     if isinstance(row, prompts.Gap):
         return {"direction": row.direction, "protocol": row.protocol, "reason": row.reason}
-    return {"item": row.item, "direction": row.direction, "protocol": row.protocol, "key": key} | answers[key]
+    shown = {"order": row.order} if row.order else {}
+    return {"item": row.item, "direction": row.direction, "protocol": row.protocol, "key": key} | shown | answers[key]
 
 
 if __name__ == "__main__":

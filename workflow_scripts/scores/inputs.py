@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import sacrebleu
 
@@ -14,10 +14,24 @@ from ..common.cli import UserError
 from . import choice
 
 AGAIN = "Delete the file and run the predictions again."
+AS_WRITTEN = "1234"  # the options of a question in their own order
 
-# By item: the text; in multiple choice the number of the option, "" where none is named; what COMET gives; of the harness the whole line.
+# By item: the text; in multiple choice a `Picked`; what COMET gives; of the harness the whole line.
 Answers = dict[Any, Any]
 Groups = dict[tuple[str, str], Answers | str]  # by direction and protocol: the answers, or the reason why there are none
+
+
+class Picked(NamedTuple):
+    """An answer in multiple choice. Options are known by their places as shown, "1" to "4", or "" for none.
+
+    `order` holds the options' own numbers in the order shown: "1234" where that is as written. `calibrated` is the answer without
+    the model's liking for a letter, "" where there are no log-probabilities.
+    """
+
+    place: str
+    right: str
+    order: str = AS_WRITTEN
+    calibrated: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,10 +95,10 @@ def read(
     """Read one language; `UserError` where answers are not of this benchmark."""
     benchmark = files.read_json(folder / f"{language}.json")
     about = {name: benchmark[name] for name in ("benchmark", "version", "shape")}
-    whole = benchmark["shape"] == "harness"
+    whole = benchmark["shape"] != "flores"
     groups = read_predictions(predictions, whole)
     others = {name: read_predictions(path, whole) for name, path in baselines.items()}
-    if whole:
+    if benchmark["shape"] == "harness":
         known = read_contaminated(contaminated, about["benchmark"], [language], None)
         return Inputs(model, about, language, groups, others, contaminated=known)
     if benchmark["shape"] == "flores":
@@ -101,10 +115,24 @@ def read(
     options = {item["item"]: [item.get(f"mc_answer{number}", "") for number in range(1, 5)] for item in benchmark["items"]}
     for (direction, protocol), answers in [pair for found in (groups, *others.values()) for pair in found.items()]:
         check_items(answers, questions, f"{about['benchmark']} {direction}", "there is no such question")
-        if protocol == choice.CHAT and not isinstance(answers, str):
-            answers |= {item: choice.chosen(answer, options[item]) for item, answer in answers.items()}
+        if not isinstance(answers, str):
+            lines = dict(answers)
+            answers |= {item: picked(row, protocol, options[item], questions[item][1]) for item, row in lines.items()}
+            if all("logprobs" in row for row in lines.values()):
+                places = choice.calibrated([row["logprobs"] for row in lines.values()])
+                answers |= {item: answers[item]._replace(calibrated=place) for item, place in zip(lines, places, strict=True)}
     known = read_contaminated(contaminated, about["benchmark"], [language])
     return Inputs(model, about, language, groups, others, questions=questions, contaminated=known)
+
+
+def picked(row: dict[str, Any], protocol: str, options: Sequence[str], solution: str) -> Picked:
+    """Which option a line of predictions names, and which is right, both by the place in which they were shown."""
+    order, answer = row.get("order", AS_WRITTEN), row["answer"]
+    if sorted(order) != sorted(AS_WRITTEN):
+        raise UserError(f"item {row['item']}: the order {order!r} does not name each of four options once. {AGAIN}")
+    if protocol == choice.CHAT:
+        answer = choice.chosen(answer, [options[int(number) - 1] for number in order])
+    return Picked(answer, str(order.index(solution) + 1), order)
 
 
 def read_contaminated(
