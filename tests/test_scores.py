@@ -138,6 +138,7 @@ def test_reasons_become_reasons_for_every_metric(udhr: Path) -> None:
         (answers(LIFTED[:-1], "eng_Latn-deu_Latn"), answers(LIFTED, "eng_Latn-deu_Latn"), "item 39 is missing"),
         (answers(LIFTED, "eng_Latn-deu_Latn"), answers(LIFTED, "eng_Latn-deu_Latn", "5-shot"), "base/0-shot has nothing"),
         ([], None, "has no line"),
+        (answers(["a \ud83d b", *LIFTED[1:]], "eng_Latn-deu_Latn"), None, r"deu_Latn.jsonl: the answer to item 0 .* half a character"),
     ],
 )
 def test_items_must_match(udhr: Path, lifted: list[Any], base: list[Any] | None, message: str) -> None:

@@ -164,6 +164,10 @@ def read_predictions(path: Path, whole: bool = False) -> Groups:
             raise UserError(f"{path}: {' '.join(key)} has both a reason and answers. {AGAIN}")
         if row["item"] in answers:
             raise UserError(f"{path}: item {row['item']} of {' '.join(key)} is there twice. {AGAIN}")
+        if any("\ud800" <= char <= "\udfff" for char in str(row["answer"])):
+            raise UserError(
+                f"{path}: the answer to item {row['item']} of {' '.join(key)} holds half a character (a lone surrogate). {AGAIN}"
+            )
         answers[row["item"]] = row if whole else row["answer"]
     if not groups:
         raise UserError(f"{path} has no line. {AGAIN}")
