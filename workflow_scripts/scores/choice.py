@@ -80,7 +80,7 @@ def gains(
     names, passage = np.unique(np.asarray(passages), return_inverse=True)
     weight = np.ones(len(passage))
     if key is not None:
-        places, place, count = np.unique(np.asarray(key), return_inverse=True, return_counts=True)
+        places, place, count = np.unique(np.asarray(list(key)), return_inverse=True, return_counts=True)
         weight = (len(passage) / len(places) / count)[place]
 
     def summed(pair: tuple[Rights, Rights], weight: Table) -> Table:
