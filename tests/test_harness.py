@@ -486,5 +486,5 @@ def test_what_the_harness_graded_is_scored_again_without_the_items_that_were_tra
     for model in models:
         path = tmp_path / model.name / "deu_Latn.jsonl"
         files.write_jsonl(path, [line for line in files.read_jsonl(path) if line["item"] not in lost])
-    (alone,) = scores(tmp_path, "lifted", "base", ["deu_Latn"])
-    assert rows[1] == alone | {"metric": "accuracy clean"}
+    alone, *_ = scores(tmp_path, "lifted", "base", ["deu_Latn"])
+    assert rows[-1] == alone | {"metric": "accuracy clean"}
