@@ -74,7 +74,7 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     jinja.filters |= {"number": number, "name": name_of, "tag": language_tag, "pretty": pretty, "shown": shown,
-                      "signed": verdicts.signed, "loss": verdicts.loss_said, "mean": verdicts.mean_said}  # fmt: skip
+                      "p_said": verdicts.p_said, "loss": verdicts.loss_said, "mean": verdicts.mean_said}  # fmt: skip
     return jinja
 
 
@@ -366,6 +366,16 @@ def score_rows(report: Run) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def health_tables(measured: dict[tuple[str, ...], dict[str, float]]) -> list[tuple[list[health.Measure], dict[Any, Any]]]:
+    """Measures and rows of two tables: what is written, and the letters of multiple choice."""
+    found = []
+    for letters in (False, True):
+        rows = {key: values for key, values in measured.items() if any(name.startswith("option ") for name in values) == letters}
+        if rows:
+            found.append((health.present(name for values in rows.values() for name in values), rows))
+    return found
+
+
 def language_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None:
     chrf = CHRF(word_order=2)
     rows_of = score_rows(report)
@@ -389,8 +399,7 @@ def language_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None
                 code=code,
                 membership=[(pair, code in pair.trained) for pair in report.pairs],
                 scores=[list(part) for _, part in groupby(scored, key=lambda row: (row["benchmark"], row["group"]))],
-                health=measured,
-                measures=health.present(metric for found in measured.values() for metric in found),
+                health=health_tables(measured),
                 unmeasured=sorted({row["reason"] for row in rows if row["reason"] and row["metric"] == "in language"} - unscored),
                 reasons=sorted(
                     {(row["model"], row["benchmark"], row["direction"], row["reason"]) for row in rows if row["reason"] in unscored}

@@ -68,7 +68,9 @@ def blind_said(tests: pd.DataFrame, model: str) -> str:
 
 
 def p_said(p_value: float) -> str:
-    return "< 0.001" if p_value < 0.001 else f"= {p_value:.3f}"
+    """A p value with its sign; one just below the level has the digits that show it."""
+    near = abs(p_value - LEVEL) < 0.0005
+    return "< 0.001" if p_value < 0.001 else f"= {p_value:.{4 if near else 3}f}"
 
 
 def signed(value: float) -> str:
