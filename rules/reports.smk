@@ -2,6 +2,7 @@
 
 In:   all scores and ledgers of the config
 Out:  results/reports/scores.csv, .parquet  every score of the run, one row each
+      results/reports/gains.parquet         what each passage of a reading test gained, for tests over passages
       results/reports/ledger.csv            what became of every language in every stage
       results/reports/index.html            the report; opens offline
       results/reports/significance.csv      every paired test of a language, with its p value before and after correction
@@ -34,6 +35,7 @@ rule tables:
     output:
         scores="results/reports/scores.csv",
         parquet="results/reports/scores.parquet",
+        gains="results/reports/gains.parquet",
         ledger="results/reports/ledger.csv",
     log:
         "logs/tables.log",
@@ -48,6 +50,7 @@ rule tables:
 rule report:
     input:
         scores="results/reports/scores.parquet",
+        gains="results/reports/gains.parquet",
         ledger="results/reports/ledger.csv",
         config="results/reports/config.json",
         manifests=expand("results/models/{model}/manifest.json", model=config["models"]),

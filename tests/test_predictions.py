@@ -300,9 +300,44 @@ def test_keys_of_letters_outlive_the_other_protocols(lettered: Path, tmp_path: P
     ]
     assert run(capsys, command(lettered, texts, ["deu_Latn"], settings)) == (0, len(rows))
     assert {frozenset(row) for row in rows if row["protocol"] == "chat"} == {
-        frozenset({"item", "direction", "protocol", "key", "answer", "finish", "tokens", "lines"})
+        frozenset({"item", "direction", "protocol", "key", "order", "answer", "finish", "tokens", "lines"})
     }
     assert run(capsys, command(lettered, texts, ["deu_Latn"], settings | {"max_new_tokens": 3})) == (5, len(rows) - 5)
+
+
+def test_each_letter_is_right_equally_often(tmp_path: Path) -> None:
+    """Of all questions, and of the first ones that a limit draws; in every protocol but the harness's, unless it is not wanted."""
+    rows = [{"item": f"p{n // 2}#{n % 2}", "link": f"p{n // 2}", "flores_passage": "Text", "question": f"Which {n}?",
+             "correct_answer_num": "2" if n < 30 else "4"} | {f"mc_answer{k}": f"{n} option {k}" for k in range(1, 5)}
+            for n in range(40)]  # fmt: skip
+    about = {"shape": "belebele", "reason": "", "benchmark": "b", "version": "1"}
+    for language, items in (("deu_Latn", rows), ("swh_Latn", rows[::-1])):
+        files.write_json(tmp_path / f"{language}.json", about | {"language": language, "items": items})
+    settings: dict[str, Any] = {"protocols": ["letters", "harness", "chat"]}
+    right = {row["item"]: f"{row['mc_answer' + row['correct_answer_num']]}" for row in rows}
+    asked = {language: prompts.questions(tmp_path, language, settings) for language in ("deu_Latn", "swh_Latn")}
+    questions = [row for row in asked["deu_Latn"] if isinstance(row, prompts.Question)]
+    for protocol, mark in (("letters", "{}: "), ("chat", "({}) ")):
+        letters = [
+            letter for row in questions if row.protocol == protocol for letter in prompts.LETTERS
+            if f"{mark.format(letter)}{right[row.item]}\n" in row.messages[0]["content"]
+        ]  # fmt: skip
+        assert [letters.count(letter) for letter in prompts.LETTERS] == [10] * 4
+    for row in questions:
+        own = [int(number) for number in row.order]
+        assert row.order == "" if row.protocol == "harness" else own in [[1, 2, 3, 4], [2, 3, 4, 1], [3, 4, 1, 2], [4, 1, 2, 3]]
+    assert {(row.item, row.order) for row in questions} == {
+        (row.item, row.order) for row in asked["swh_Latn"] if isinstance(row, prompts.Question)
+    }, "the same in every language, in whatever order its file is"
+    few = [row for row in prompts.questions(tmp_path, "deu_Latn", settings | {"limit": 8}) if isinstance(row, prompts.Question)]
+    swahili = [row for row in prompts.questions(tmp_path, "swh_Latn", settings | {"limit": 8}) if isinstance(row, prompts.Question)]
+    assert {row.item for row in few} == {row.item for row in swahili} and len(few) == 24
+    assert {row.item for row in few} != {row["item"] for row in rows[:8]}, "not the first of the file"
+    keys = {row["item"]: row["correct_answer_num"] for row in rows}
+    places = [row.order.index(keys[str(row.item)]) for row in few if row.protocol == "letters"]
+    assert [places.count(place) for place in range(4)] == [2] * 4
+    plain = prompts.questions(tmp_path, "deu_Latn", {"options": "as-written"})
+    assert {row.order for row in plain if isinstance(row, prompts.Question)} == {""}
 
 
 def test_examples_are_no_test_items(tmp_path: Path) -> None:
@@ -315,9 +350,10 @@ def test_examples_are_no_test_items(tmp_path: Path) -> None:
     assert set(few) == {item for item, row in letters.items() if row.passage not in kept_out}
     for item, row in few.items():
         text, own = row.messages[0]["content"], letters[item].messages[0]["content"]
-        first = [letters[f"{passage}#{2 * int(passage[1:])}"].messages[0]["content"] for passage in kept_out]
-        assert text.endswith(own) and len(text) == len(own) + sum(len(example) + len(" A\n\n") for example in first)
-        assert all(f"{example} A\n\n" in text for example in first)
+        first = [letters[f"{passage}#{2 * int(passage[1:])}"] for passage in kept_out]
+        shown = [f"{one.messages[0]['content']} {prompts.LETTERS[one.order.index('1')]}\n\n" for one in first]
+        assert text.endswith(own) and len(text) == len(own) + sum(map(len, shown))
+        assert all(example in text for example in shown)
     assert asked[-1] == prompts.Gap("deu_Latn", "letters-4-shot", asked[-1].reason) and "too few passages" in asked[-1].reason  # type: ignore[union-attr]
 
 
@@ -446,7 +482,7 @@ def test_examples_are_never_near_twins_of_test_items(texts: Path) -> None:
         asked = [row for row in prompts.questions(texts, "deu_Latn", FLORES | {"limit": limit}) if isinstance(row, prompts.Question)]
         assert {row.examples for row in asked} == {
             (),
-            tuple(sorted({0, 1, 2, 3} - {twin["item"]}, key=lambda n: files.sha256_json(["dev", n]))),
+            tuple(sorted({0, 1, 2, 3} - {twin["item"]}, key=lambda n: files.sha256_text(f"dev {n}"))),
         }
 
 

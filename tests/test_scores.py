@@ -1,6 +1,7 @@
 """Scores: rows with baselines and reasons, accuracy with its interval, and a shard that keeps what still holds."""
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -145,6 +146,15 @@ def test_items_must_match(udhr: Path, lifted: list[Any], base: list[Any] | None,
     assert not (udhr.parent / "scores").exists()
 
 
+def test_half_a_character_is_named_with_its_file(udhr: Path) -> None:
+    run(udhr, answers(LIFTED, "eng_Latn-deu_Latn"))
+    path = udhr.parent / "lifted/deu_Latn.jsonl"
+    rows = [json.dumps(row) for row in answers(["a \ud83d b", *LIFTED[1:]], "eng_Latn-deu_Latn")]
+    path.write_text("\n".join(rows), encoding="utf-8")
+    with pytest.raises(UserError, match=r"lifted/deu_Latn\.jsonl: the answer to item 0 .* holds half a character"):
+        step(udhr.parent, ["deu_Latn"])
+
+
 def test_unknown_metric_names_the_known_ones(udhr: Path) -> None:
     with pytest.raises(UserError, match=r"TERR.*Known metrics: chrF\+\+, BLEU"):
         run(udhr, answers(LIFTED, "eng_Latn-deu_Latn"), metrics=["TERR"])
@@ -184,14 +194,91 @@ def choices(right: str) -> list[dict[str, Any]]:
 def test_accuracy_against_its_baseline(udhr: Path) -> None:
     good, bad = "+++-" * 10, "+---" * 10
     reading(udhr, good)
-    [row] = run(udhr, choices(good), choices(bad))
+    row, *shares = run(udhr, choices(good), choices(bad))
+    assert [(share["metric"], share["value"], share["baseline"]) for share in shares] == [
+        ("option A", 75, ""), ("option B", 25, ""), ("option C", 0, ""), ("option D", 0, ""),
+    ]  # fmt: skip
+    assert (shares[0]["low"], shares[0]["high"], shares[0]["n"]) == (*choice.wilson(30, 40), 40)
     assert (row["metric"], row["value"], row["delta"], row["n"], row["baseline"]) == ("accuracy", 75, 50, 40, "base/letters")
     assert (row["low"], row["high"]) == choice.wilson(30, 40)
     assert row["p_value"] < 0.01
     assert "letters" in row["signature"]
     assert "chance:25%" in row["signature"]
-    [same] = run(udhr, choices(good), choices(good))
+    same = run(udhr, choices(good), choices(good))[0]
     assert (same["delta"], same["p_value"]) == (0, 1)
+
+
+KEY = "2" * 251 + "3" * 246 + "1" * 206 + "4" * 197  # BELEBELE's
+
+
+@pytest.mark.parametrize("significance", ["bootstrap", "randomisation"])
+def test_another_favourite_letter_is_no_gain(significance: str) -> None:
+    """Always 4, then always 2: six points more on BELEBELE's key, with p = 0.007 before. So too where one letter is only preferred."""
+    passages = [f"p{number}" for number in range(len(KEY))]
+    dice = random.Random(1)
+    for share in (1.0, 0.9, 0.7):
+        base, lifted = (["1234"[dice.randrange(4)] if dice.random() > share else letter for _ in KEY] for letter in "42")
+        right = [[answer == key for answer, key in zip(side, KEY, strict=True)] for side in (base, lifted)]
+        delta, p_value = choice.compare(passages, *right, 1000, significance, KEY)
+        assert delta > 3 and p_value is not None and p_value > 0.05
+        assert share < 1 or choice.compare(passages, *right, 1000, significance)[1] < 0.05, "what accuracy alone says"  # type: ignore[operator]
+    knows = [number % 3 > 0 for number in range(len(KEY))]
+    assert choice.compare(passages, right[0], knows, 1000, significance, KEY)[1] < 0.01, "what is known is a gain"  # type: ignore[operator]
+
+
+def test_calibration_takes_off_what_a_model_likes_about_a_letter() -> None:
+    assert choice.calibrated([[-1, -5, -5, -9]] * 3) == ["1"] * 3, "nothing is left, so the letter it said counts"
+    assert choice.calibrated([[-1.0, -5, -5, -9], [-1, -4, -5, -9], [-1, -5, -5, -8], [-0.5, -5, -5, -9]]) == ["3", "2", "4", "1"]
+    knower = [[0.0 if place == number % 4 else -8.0 for place in range(4)] for number in range(40)]
+    for letter in range(4):
+        liking = [[one + (20 if place == letter else 0) for place, one in enumerate(row)] for row in knower]
+        assert choice.calibrated(liking) == [str(number % 4 + 1) for number in range(40)]
+    assert choice.calibrated([[-0.1, -3, -3, -3]]) == ["1"]
+
+
+def shown(right: list[str], said: list[str], logprobs: bool = True, order: str = "2341") -> list[dict[str, Any]]:
+    """Answers to `reading`, whose options stood in another order than they are written in."""
+    rows = [row | {"order": order, "answer": one} for row, one in zip(choices("+" * 40), said, strict=True)]
+    likes = [[0.0 if str(place) == one else -1.0 if str(place) == key else -2.0 for place in range(1, 5)]
+             for one, key in zip(said, right, strict=True)]  # fmt: skip
+    return [row | ({"logprobs": one} if logprobs else {}) for row, one in zip(rows, likes, strict=True)]
+
+
+def test_answers_are_read_by_the_order_that_was_shown(udhr: Path) -> None:
+    reading(udhr, "+" * 40)  # option 1 is right: shown as 2341, that is D
+    row, *shares = run(udhr, shown(["4"] * 40, ["4"] * 30 + ["1"] * 10), shown(["4"] * 40, ["1"] * 40))
+    assert (row["value"], row["delta"]) == (75, 75)
+    assert [share["value"] for share in shares] == [25, 0, 0, 75]
+    assert "|options:rotated|" in row["signature"] and "|also:key-balanced,calibrated|" in row["signature"]
+    row = run(udhr, shown(["4"] * 40, ["4"] * 40, logprobs=False), shown(["4"] * 40, ["1"] * 40))[0]
+    assert "|also:key-balanced|" in row["signature"]
+    with pytest.raises(UserError, match=r"shown the options of item .* in different orders"):
+        run(udhr, shown(["4"] * 40, ["4"] * 40), choices("+" * 40))
+    with pytest.raises(UserError, match="the order '1224' does not name each of four options once"):
+        run(udhr, shown(["4"] * 40, ["4"] * 40, order="1224"))
+
+
+def test_a_gain_must_be_left_when_the_liking_is_taken_off(udhr: Path) -> None:
+    """The base knows as much, but always says C; the lifted model likes no letter."""
+    reading(udhr, "+" * 40)
+    value = files.read_json(udhr / "deu_Latn.json")
+    for number, item in enumerate(value["items"]):
+        item["correct_answer_num"] = str(number % 4 + 1)
+    files.write_json(udhr / "deu_Latn.json", value)
+    knows = [[0.0 if place == number % 4 else -2.0 for place in range(4)] for number in range(40)]
+    base = [row | {"answer": "3", "logprobs": [*one[:2], one[2] + 9, one[3]]} for row, one in zip(choices("+" * 40), knows, strict=True)]
+    lifted = [row | {"answer": str(n % 4 + 1), "logprobs": one} for n, (row, one) in enumerate(zip(base, knows, strict=True))]
+    row = run(udhr, lifted, base)[0]
+    assert (row["value"], row["delta"], row["p_value"]) == (100, 75, 1)
+
+
+def test_gains_by_passage_stand_beside_the_scores(udhr: Path) -> None:
+    reading(udhr, "+" * 40)
+    run(udhr, choices("+++-" * 10), choices("+---" * 10))
+    (gains,) = files.read_json(udhr.parent / "scores/deu_Latn.json")["gains"]
+    assert (gains["metric"], gains["baseline"], len(gains["passages"])) == ("accuracy", "base/letters", 20)
+    assert gains["questions"] == [2] * 20
+    assert sum(gains["gains"]) == sum(gains["balanced"]) == 20
 
 
 def test_randomisation_of_passages() -> None:
@@ -255,7 +342,8 @@ def test_chat_counts_what_it_cannot_read(udhr: Path) -> None:
     said = ["A cat"] * 10 + ["(A)"] * 10 + ["B"] * 10 + ["I do not know"] * 10
     lifted = [row | {"protocol": "chat", "answer": text} for row, text in zip(choices("+" * 40), said, strict=True)]
     base = [row | {"protocol": "chat", "answer": "nothing"} for row in lifted]
-    accuracy, unparseable = run(udhr, lifted, base)
+    accuracy, *shares, unparseable = run(udhr, lifted, base)
+    assert [share["value"] for share in shares] == [50, 25, 0, 0], "of all answers, those that name no option included"
     assert (accuracy["metric"], accuracy["value"], accuracy["n"], accuracy["delta"], accuracy["baseline"]) == (
         "accuracy",
         50,
@@ -305,6 +393,7 @@ def test_questions_whose_every_text_was_trained_on_have_a_reason(udhr: Path) -> 
     rows = files.read_json(udhr.parent / "scores/deu_Latn.json")["scores"]
     assert [(row["metric"], row["reason"]) for row in rows] == [
         ("accuracy", ""),
+        *((f"option {letter}", "") for letter in "ABCD"),
         ("accuracy clean", "n/a: the model was trained on text of every item"),
     ]
 

@@ -127,8 +127,9 @@ def _check_names(config: Config) -> None:
         if row["shape"] == "flores" and not {"directions", "shots", "max_new_tokens"} <= settings.keys():
             raise UserError(f"config: evaluate.benchmarks.{name} needs directions, shots and max_new_tokens.")
         protocols = settings.get("protocols", ["letters"])
-        if "protocols" in settings and row["shape"] != "belebele":
-            raise UserError(f"config: evaluate.benchmarks.{name}.protocols: only multiple choice has protocols; take it out.")
+        for key in ("protocols", "options"):
+            if key in settings and row["shape"] != "belebele":
+                raise UserError(f"config: evaluate.benchmarks.{name}.{key}: only multiple choice has {key}; take it out.")
         if "chat" in protocols and "max_new_tokens" not in settings:
             raise UserError(f"config: evaluate.benchmarks.{name} needs max_new_tokens: in the protocol chat the model writes.")
         if "shots" in settings and "letters" not in protocols:

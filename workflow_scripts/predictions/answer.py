@@ -334,8 +334,8 @@ def record(row: prompts.Question | prompts.Gap, key: str, answers: dict[str, dic
     """One line of the output, but for the number of its lines, by which a lost one is noticed."""
     if isinstance(row, prompts.Gap):
         return {"direction": row.direction, "protocol": row.protocol, "reason": row.reason}
-    examples = {"examples": list(row.examples)} if row.examples else {}
-    return {"item": row.item, "direction": row.direction, "protocol": row.protocol, "key": key} | examples | answers[key]
+    shown = {"examples": list(row.examples)} if row.examples else {"order": row.order} if row.order else {}
+    return {"item": row.item, "direction": row.direction, "protocol": row.protocol, "key": key} | shown | answers[key]
 
 
 if __name__ == "__main__":

@@ -141,6 +141,8 @@ def graded(task: str, samples: list[Row], settings: dict[str, Any]) -> list[Row]
                 passage = passages.setdefault(sample["doc"][settings["cluster"]], item) if settings["cluster"] else item
                 answer = answer_of(sample["filtered_resps"])
                 lines[number] = {"item": item, "passage": passage, "answer": answer, "arguments": sample["arguments"], "graded": []}
+                if isinstance(sample["target"], int):  # the number of the right choice
+                    lines[number]["target"] = str(sample["target"])
             lines[number]["graded"].append([name, int(sample[metric])])
     return [lines[number] for number in sorted(lines)]
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ..common.chat import Messages
 from ..common.cli import UserError
-from ..common.files import read_json, sha256_json, sha256_text
+from ..common.files import read_json, sha256_text
 from ..common.prompts import few_shot
 from ..common.text import alike, ngrams
 
@@ -37,6 +37,7 @@ class Question:
     examples: tuple[int | str, ...] = ()
     passage: str = ""
     kind: Literal["translation", "letters", "harness", "chat"] = "translation"
+    order: str = ""  # in multiple choice, the options' own numbers in the order shown, where that is not as written
 
 
 @dataclass(frozen=True)
@@ -143,12 +144,17 @@ def _shared_texts(data: dict[str, Any], partner: dict[str, Any]) -> dict[str, Te
     return {language: {key: found[key] for key in shared} for language, found in texts.items()}
 
 
+def by_hash(keys: Sequence[Any]) -> list[Any]:
+    """Names of items, or splits with items, in an order that has nothing to do with text or place, the same in every language."""
+    return sorted(keys, key=lambda key: sha256_text(key if isinstance(key, str) else " ".join(map(str, key))))
+
+
 def drawn(keys: Sequence[Any], limit: int | None) -> list[Any]:
-    """At most `limit` of a test's items, in their order: those whose hashes come first, so that no domain and no language is preferred.
+    """At most `limit` of a test's items, in their order: the first ones by hash, so that no domain and no language is preferred.
 
     Test sets are sorted by domain, and the first hundred items of FLORES-200 are all news.
     """
-    chosen = set(sorted(keys, key=sha256_json)[:limit])
+    chosen = set(by_hash(keys)[:limit])
     return [key for key in keys if key in chosen]
 
 
@@ -160,7 +166,7 @@ def _worked_examples(texts: dict[str, Texts], shots: int) -> list[Key]:
     keys = list(next(iter(texts.values())))
     tests = [key for key in keys if key[0] == "devtest"]
     chosen: list[Key] = []
-    for key in sorted((key for key in keys if key[0] == "dev"), key=sha256_json):
+    for key in by_hash([key for key in keys if key[0] == "dev"]):
         if not any(alike(own[key], own[test]) for own in grams.values() for test in tests):
             chosen.append(key)
         if len(chosen) == shots:
@@ -186,15 +192,20 @@ def _reading(data: dict[str, Any], settings: dict[str, Any]) -> list[Question | 
     harness: lm-evaluation-harness's task belebele_<language> (version 0.0), 0-shot: the same prompt, but the bare text, byte for byte,
     spaces at the end of answers included. With examples that task takes its first test items, so there is no such protocol here.
     chat: the paper's instruction for chat models; the model writes, and the stage scores reads the answer out of that.
+
+    By each protocol but the harness's, options are shown in rotation (`rotated`), unless `options` of `settings` is "as-written".
     """
     language, found = data["language"], list[Question | Gap]()
-    names = drawn([row["item"] for row in data["items"]], settings.get("limit"))
-    items = [row for row in data["items"] if row["item"] in names]
+    written = data["items"]
+    turned = written if settings.get("options") == "as-written" else rotated(written)
+    first = drawn([row["item"] for row in written], settings.get("limit"))
     for protocol in sorted(settings.get("protocols", ["letters"])):
+        rows = written if protocol == "harness" else turned
         for shots in sorted(settings.get("shots", [0])) if protocol == "letters" else [0]:
             name = f"letters-{shots}-shot" if shots else protocol
-            examples = _examples(data["items"], shots)
-            tests = [row for row in items if row["link"] not in {example["link"] for example in examples}]
+            examples = _examples(rows, shots)
+            own = {example["link"] for example in examples}
+            tests = [row for row in rows if row["item"] in first and row["link"] not in own]
             reason = data["reason"]
             if not reason and not (tests and len(examples) == shots):
                 reason = f"n/a: too few passages to keep {shots} out of the test as examples, and BELEBELE has no other split"
@@ -205,7 +216,26 @@ def _reading(data: dict[str, Any], settings: dict[str, Any]) -> list[Question | 
             for row in tests:
                 text = {"harness": harness_prompt(row), "chat": chat_prompt(_plain(row))}.get(protocol, shown + letter_prompt(_plain(row)))
                 message = {"role": "user", "content": text}
-                found.append(Question(row["item"], language, name, [message], passage=row["link"], kind=protocol))
+                order = row.get("order", "")
+                found.append(Question(row["item"], language, name, [message], passage=row["link"], kind=protocol, order=order))
+    return found
+
+
+def rotated(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same questions with their options moved round, so that each letter is right equally often.
+
+    Their order stays, but for where it begins: that is chosen so that the right ones stand at A, B, C, D, A ... in the order of
+    `by_hash`. So whoever always says one letter has 25 %, of the first n by hash as well, and another letter is no gain. `order` holds the
+    options' own numbers in the order shown.
+    """
+    rank = {item: place for place, item in enumerate(by_hash([row["item"] for row in items]))}
+    found = []
+    for row in items:
+        place = rank[row["item"]] % len(LETTERS)
+        begin = int(row["correct_answer_num"]) - 1 - place
+        order = [(begin + step) % len(LETTERS) + 1 for step in range(len(LETTERS))]
+        options = {f"mc_answer{shown}": row[f"mc_answer{number}"] for shown, number in enumerate(order, 1)}
+        found.append(row | options | {"correct_answer_num": str(place + 1), "order": "".join(map(str, order))})
     return found
 
 

@@ -20,6 +20,7 @@ import pandas as pd
 
 from ..common import cli, config, files, ledger, tables
 from ..common.cli import UserError
+from .run import VIEWS
 
 # The columns of scores.csv, in order, with their types; `null` is an empty cell.
 COLUMNS = {
@@ -28,6 +29,7 @@ COLUMNS = {
     "baseline": "str", "delta": "float64", "p_value": "float64", "reason": "str",
 }  # fmt: skip
 IDENTITY = ["model", "benchmark", "language", "direction", "protocol", "metric", "baseline"]
+GAINS = ["model", "benchmark", "language", "direction", "protocol", "metric", "baseline", "passage", "questions", *VIEWS]
 STAGES = ("corpora", "instructions", "mixtures", "models", "predictions", "scores")
 
 
@@ -51,6 +53,76 @@ def read_scores(paths: Iterable[Path]) -> pd.DataFrame:
         raise UserError(f"the score of {' '.join(twice[0])} is there twice: the list of score files names it twice.")
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     return frame.sort_values(IDENTITY, ignore_index=True)
+
+
+def read_gains(paths: Iterable[Path]) -> pd.DataFrame:
+    """What each passage gained in every paired test of multiple choice: a row a passage, with the columns `GAINS`."""
+    found = []
+    for path in paths:
+        made = files.read_json(path)
+        names = {name: made["scores"][0][name] for name in ("model", "benchmark", "language")}
+        for test in made.get("gains", ()):
+            found.append(pd.DataFrame(names | {"passage" if name == "passages" else name: value for name, value in test.items()}))
+    frame = pd.concat(found, ignore_index=True)[GAINS] if found else pd.DataFrame(columns=GAINS)
+    return frame.sort_values(GAINS[:8], ignore_index=True)
+
+
+def answer_facts(scores: pd.DataFrame) -> list[ledger.Fact]:
+    """The facts of the stages predictions and scores, as the scores tell them, for each language, model and benchmark.
+
+    Predictions: items answered over all directions and protocols, those whose answer was cut off, is empty or names no option, and why
+    a direction has none. Scores: how many there are, and why a metric has none.
+    """
+    facts = []
+    for (language, model, benchmark), rows in scores.groupby(["language", "model", "benchmark"], sort=True):
+        subject = f"{model}/{benchmark}"
+        once = rows.drop_duplicates(["direction", "protocol", "metric"])
+        values = once[once["value"].notna()]
+        asked = values.groupby(["direction", "protocol"])["n"].max()
+        if len(asked):
+            facts.append(ledger.Fact("predictions", str(language), subject, "items", value=int(asked.sum())))
+        for metric, measure in (("cut rate", "items_cut"), ("empty rate", "items_empty")):
+            part = values[values["metric"] == metric]
+            if len(part):
+                count = round(float((part["value"] * part["n"].astype(float)).sum()) / 100)
+                facts.append(ledger.Fact("predictions", str(language), subject, measure, value=count))
+        unread = values[values["metric"] == "unparseable"]
+        if len(unread):
+            facts.append(ledger.Fact("predictions", str(language), subject, "items_unparseable", value=int(unread["value"].sum())))
+        for way, part in once.groupby(["direction", "protocol"]):
+            if way not in asked.index:
+                measure = "items" if not len(asked) and part["reason"].nunique() == 1 else f"items:{' '.join(map(str, way))}"
+                facts.append(ledger.Fact("predictions", str(language), subject, measure, reason=str(part["reason"].iloc[0])))
+        if count := int(rows["value"].notna().sum()):
+            facts.append(ledger.Fact("scores", str(language), subject, "rows", value=count))
+        for (metric, reason), _ in once[once["reason"] != ""].groupby(["metric", "reason"]):
+            facts.append(ledger.Fact("scores", str(language), subject, f"rows:{metric}", reason=str(reason)))
+    return list(dict.fromkeys(facts))
+
+
+def absences(facts: Iterable[ledger.Fact], run: dict[str, Any]) -> list[ledger.Fact]:
+    """A named reason for each language and stage of the config that no ledger speaks of, because the stage had nothing to do for it."""
+    known = {(fact.stage, fact.language) for fact in facts}
+    trained = {(fact.language, fact.subject) for fact in facts if fact.stage == "models"}
+    undrawn: dict[tuple[str, str], str] = {}
+    for fact in facts:
+        if fact.stage == "mixtures" and fact.measure == "rows_drawn" and fact.reason:
+            undrawn[fact.language, fact.subject] = fact.reason
+    models = {name: model["mixture"] for name, model in run["models"].items() if "mixture" in model}
+    evaluated = bool(run["evaluate"]["models"])
+    found = []
+    for language in run["languages"]:
+        if ("mixtures", language) not in known and not run["mixtures"]:
+            found.append(ledger.Fact("mixtures", language, "all", "rows_drawn", reason="n/a: this run makes no mixture"))
+        for model, mixture in models.items():
+            if (language, model) not in trained and (reason := undrawn.get((language, mixture))):
+                found.append(ledger.Fact("models", language, model, "rows", reason=reason))
+        if ("models", language) not in known and not models:
+            found.append(ledger.Fact("models", language, "all", "rows", reason="n/a: this run trains no model"))
+        if not evaluated:
+            for stage, measure in (("predictions", "items"), ("scores", "rows")):
+                found.append(ledger.Fact(stage, language, "all", measure, reason="n/a: this run evaluates no model"))
+    return found
 
 
 def read_ledgers(paths: Iterable[Path]) -> list[ledger.Fact]:
@@ -86,14 +158,23 @@ def collect(
     scores_parquet: Path,
     ledger_csv: Path,
 ) -> None:
-    """Write the three tables; `settings` are those of `check_complete`."""
-    scores = read_scores(score_paths)
+    """Write the three tables, and gains.parquet beside the scores; `settings` are those of `check_complete`.
+
+    With `run`, the whole config, in the settings, each language and stage without a fact gets the reason why; else it is a gap.
+    """
+    score_paths = list(score_paths)
+    scores, gains = read_scores(score_paths), read_gains(score_paths)
     facts = read_ledgers(ledger_paths)
+    told = {(fact.stage, fact.language, fact.subject) for fact in facts}
+    facts += [fact for fact in answer_facts(scores) if (fact.stage, fact.language, fact.subject) not in told]
+    facts += absences(facts, settings["run"]) if "run" in settings else []
+    facts.sort(key=lambda fact: (STAGES.index(fact.stage), fact.language, fact.subject, fact.measure))
     check_complete(scores, facts, settings)
     with files.whole_file(scores_csv) as part:
         scores.to_csv(part, index=False, lineterminator="\n")
-    with files.whole_file(scores_parquet) as part:
-        scores.to_parquet(part, index=False)
+    for path, frame in ((scores_parquet, scores), (scores_parquet.with_name("gains.parquet"), gains)):
+        with files.whole_file(path) as part:
+            frame.to_parquet(part, index=False)
     ledger.write(ledger_csv, facts)
 
 
@@ -106,9 +187,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--ledger-csv", required=True, type=Path)
     args = parser.parse_args(argv)
     run = files.read_json(args.config)
-    # Later stages know only the languages of their mixture, so completeness is asked of these.
-    stages = ["corpora", "instructions"] + (["mixtures"] if run["mixtures"] else [])
-    settings = {"languages": run["languages"], "stages": stages, "evaluate": run["evaluate"]}
+    settings = {"languages": run["languages"], "stages": STAGES, "evaluate": run["evaluate"], "run": run}
     score_paths, ledger_paths = (map(Path, paths(run, args.results)) for paths in (config.score_files, config.ledger_files))
     collect(score_paths, ledger_paths, settings, args.scores_csv, args.scores_parquet, args.ledger_csv)
 

@@ -12,19 +12,24 @@ import pandas as pd
 
 from ..common import files, languages, ledger
 from ..common.cli import UserError
-from . import significance
+from . import health, significance
+from .verdicts import BETTER, UNCLEAR, WORSE, gain
 
 PRIMARY = ("chrF++", "accuracy")  # the metric a benchmark is judged by; the others stand in the tables and the language pages
-LOWER_IS_BETTER = ("TER", "copy rate", "loop rate", "empty rate")
 FAMILY = ["model", "baseline", "benchmark", "protocol", "metric", "group"]  # tests that differ in the language alone
-HEALTH = ("in language", "references in language", "in script", "copy rate", "loop rate", "empty rate", "length ratio")
-FAULTS = {"copy rate": "copies", "loop rate": "loops", "empty rate": "empty"}
-TOLERATED = 5  # percent of answers with a fault
-LENGTHS = (0.5, 2.0)  # characters of the answers for each character of the references
-BETTER, WORSE, UNCLEAR = "better", "worse", "no clear difference"
 VERDICTS = {"better": BETTER, "unclear": UNCLEAR, "worse": WORSE}
+VIEWS = ("gains", "balanced", "calibrated")  # ways in which scores count the gains of a passage
 TRAINED, KEPT_OUT, ALL = "trained", "kept out", "all directions"
 CLASSES = ("low", "mid", "high")
+TESTED = ["model", "benchmark", "language", "direction", "protocol", "metric", "baseline"]  # what names one paired test
+TESTS = [
+    "model", "baseline", "benchmark", "version", "language", "languages", "direction", "protocol", "metric", "n", "value", "delta",
+    "p_value", "p_two_sided", "tests", "correction", "p_corrected", "smallest", "verdict",
+]  # fmt: skip
+OVER_LANGUAGES = [
+    "model", "baseline", "benchmark", "protocol", "metric", "languages", "direction", "n", "base_value", "value", "delta", "low", "high",
+    "p_value", "test", "verdict", *VERDICTS, "reason",
+]  # fmt: skip
 
 
 def name_of(code: str) -> str:
@@ -72,6 +77,7 @@ class Run:
     predictions_folder: Path
     benchmarks_folder: Path
     texts: dict[tuple[str, str], dict[Any, str]] = field(default_factory=dict)
+    gains: pd.DataFrame = field(default_factory=pd.DataFrame)  # of reading tests, by passage; see `collect.GAINS`
     views: dict[tuple[Pair, str], tuple[pd.DataFrame, dict[str, str]]] = field(default_factory=dict)
 
     @cached_property
@@ -138,30 +144,51 @@ class Run:
     def compared(self) -> pd.DataFrame:
         """Every row with a baseline, with its `group`, two-sided and corrected p value, and a verdict.
 
-        The correction runs over the languages of each model, baseline, benchmark, protocol, metric and direction. `short_of` names what
-        the test lacks where the p value is the smallest that there can be, and still not significant: "resamples" or "sentences".
+        The correction runs over the languages of each model, baseline, benchmark, protocol, metric and direction. `smallest` is the
+        smallest corrected p value that the test could have given, and where that is no significant one, `short_of` names what it lacks:
+        "resamples" or "sentences" (in reading, passages). Such a test tells nothing, whatever the scores are.
         """
         rows = self.scores[(self.scores["baseline"] != "") & self.scores["delta"].notna()].copy()
         rows["group"] = [group_of(*cell) for cell in zip(rows["language"], rows["direction"], strict=True)]
         rows["base_value"] = rows["value"] - rows["delta"]
         tests = list(zip(rows["p_value"].astype(float), rows["signature"], rows["n"], strict=True))
         rows["p_two_sided"] = [significance.two_sided(*test) if test[0] == test[0] else 1.0 for test in tests]
-        rows["p_corrected"], rows["tests"] = 1.0, 1
+        passages = self.passages
+        units = [passages.get(key, items) for key, items in zip(rows[TESTED].itertuples(index=False, name=None), rows["n"], strict=True)]
+        by_items = np.array([significance.finest(count) for count in units], dtype=float)
+        by_draws = np.array([significance.smallest(signature) for signature in rows["signature"]], dtype=float)
+        rows["floor"] = np.maximum(by_items, by_draws)
+        rows["p_corrected"], rows["tests"], rows["smallest"] = 1.0, 1, 1.0
         for _, family in rows.groupby(FAMILY, sort=False):
             rows.loc[family.index, "p_corrected"] = significance.corrected(list(family["p_two_sided"]), self.correction)
+            rows.loc[family.index, "smallest"] = significance.attainable(list(family["floor"]), self.correction)
             rows.loc[family.index, "tests"] = len(family)
         sure = rows["p_corrected"] < significance.LEVEL
-        rows["short_of"] = ""
-        for lack, bounds in (
-            ("sentences", [significance.finest(items) for _, _, items in tests]),
-            ("resamples", [significance.smallest(signature) for _, signature, _ in tests]),
-        ):
-            rows.loc[~sure & np.isclose(rows["p_two_sided"], np.array(bounds, dtype=float), rtol=1e-9, atol=0), "short_of"] = lack
-        gain = rows["delta"].where(~rows["metric"].isin(LOWER_IS_BETTER), -rows["delta"])
+        blind = ~sure & (rows["smallest"] >= significance.LEVEL)
+        rows["short_of"] = np.where(blind, np.where(by_items >= by_draws, "sentences", "resamples"), "")
+        gained = np.array([gain(*change) for change in zip(rows["metric"], rows["delta"], strict=True)], dtype=float)
         rows["verdict"] = UNCLEAR
-        rows.loc[sure & (gain > 0), "verdict"] = BETTER
-        rows.loc[sure & (gain < 0), "verdict"] = WORSE
+        rows.loc[sure & (gained > 0), "verdict"] = BETTER
+        rows.loc[sure & (gained < 0), "verdict"] = WORSE
         return rows
+
+    @cached_property
+    def passages(self) -> dict[tuple[str, ...], int]:
+        """How many passages a reading test was made over, by `TESTED`."""
+        return self.gains.groupby(TESTED)["passage"].size().to_dict() if len(self.gains) else {}
+
+    @cached_property
+    def tests(self) -> pd.DataFrame:
+        """significance.csv: what every "significant" stands on."""
+        trained = {(pair.model, language) for pair in self.pairs for language in pair.trained}
+        rows = self.compared
+        inside = [TRAINED if key in trained else KEPT_OUT for key in zip(rows["model"], rows["language"], strict=True)]
+        return rows.assign(correction=self.correction, languages=inside)[TESTS].reset_index(drop=True)
+
+    @cached_property
+    def means_table(self) -> pd.DataFrame:
+        """over_languages.csv: every mean over languages and its test."""
+        return pd.DataFrame(self.over_languages, columns=OVER_LANGUAGES).assign(correction=self.correction)
 
     @cached_property
     def single(self) -> pd.DataFrame:
@@ -209,45 +236,51 @@ class Run:
         return rows, {"same": f"base, {protocol}", "base": f"base, {offered[0]}", "model": f"trained, {protocol}"}
 
     def means(self, pair: Pair, benchmark: str, inside: bool) -> dict[str, Any]:
-        """Macro averages over languages and directions, for the languages in training (`inside`) or kept out of it.
+        """Averages over languages, for those in training (`inside`) or kept out of it; one with several directions counts by their mean.
 
-        `values` by (model, protocol), over the `averaged` languages that have them all; the counts of verdicts are over all cells.
+        `values` by (model, protocol), over the `averaged` languages that have them all; `changes` against each way that the base was asked;
+        the counts of verdicts, and of `blind` tests, which can tell nothing, are over all cells.
         """
         rows = self.single
         rows = rows[(rows["benchmark"] == benchmark) & (rows["language"].isin(pair.trained) == inside)]
         main = rows[rows["metric"].isin(PRIMARY) & rows["model"].isin((pair.model, pair.base))]
         # Only what every model and protocol has a score for: averages over different languages cannot be compared.
         shared = main.pivot_table(index=["language", "direction"], columns=["model", "protocol"], values="value").dropna()
-        health = rows[rows["metric"].isin(HEALTH)]
+        measured = rows[rows["metric"].isin(health.NAMES)]
         view, labels = self.view(pair, benchmark)
         view = view[view["trained"] == inside] if len(view) else view
         return {
-            "values": shared.mean().to_dict(),
+            "values": shared.groupby("language").mean().mean().to_dict() if len(shared) else {},
             "averaged": shared.index.get_level_values("language").nunique() if len(shared) else 0,
-            "health": health.groupby(["model", "protocol", "metric"])["value"].mean().to_dict(),
+            "health": measured.groupby(["model", "protocol", "metric"])["value"].mean().to_dict(),
             "labels": labels,
-            "change": self.change(pair, benchmark, inside, labels),
+            "changes": self.changes(pair, benchmark, inside, labels),
+            "blind": int((view["short_of"] != "").sum()) if len(view) else 0,
+            "smallest": float(view["smallest"].min()) if len(view) else 0.0,
+            "items": int(view["n"].max()) if len(view) else 0,
             "languages": view["language"].nunique() if len(view) else 0,
             "cells": len(view),
             **{key: int((view["verdict"] == verdict).sum()) if len(view) else 0 for key, verdict in VERDICTS.items()},
         }  # fmt: skip
 
-    def change(self, pair: Pair, benchmark: str, inside: bool, labels: dict[str, str]) -> dict[str, Any] | None:
-        """The row of `over_languages` about the mean change over all directions that the main chart shows."""
+    def changes(self, pair: Pair, benchmark: str, inside: bool, labels: dict[str, str]) -> list[dict[str, Any]]:
+        """The rows of `over_languages` about all directions, of the protocol that the main chart shows; its baseline first."""
         if not labels:
-            return None
+            return []
         shots = {side: labels[side].split(", ")[1] for side in ("base", "model")}
-        wanted = {"model": pair.model, "baseline": f"{pair.base}/{shots['base']}", "benchmark": benchmark, "protocol": shots["model"]}
-        wanted["languages"] = TRAINED if inside else KEPT_OUT
-        rows = [row for row in self.over_languages if row["metric"] in PRIMARY and wanted.items() <= row.items()]
-        return rows[-1] if rows else None  # all directions together come last
+        wanted = {"model": pair.model, "benchmark": benchmark, "protocol": shots["model"], "languages": TRAINED if inside else KEPT_OUT}
+        found: dict[str, dict[str, Any]] = {}
+        for row in self.over_languages:
+            if row["metric"] in PRIMARY and wanted.items() <= row.items() and row["baseline"].startswith(pair.base + "/"):
+                found[row["baseline"]] = row  # all directions together come last
+        return sorted(found.values(), key=lambda row: row["baseline"] != f"{pair.base}/{shots['base']}")
 
     @cached_property
     def over_languages(self) -> list[dict[str, Any]]:
         """Wins, ties and losses and the mean change of each pair, test, baseline, metric and direction, with a test over languages.
 
         Once for the languages in training and once for those kept out; and for all directions together, where there are several:
-        there a language's change is the mean over its directions.
+        there a language's change is the mean over its directions. Where all languages answer the same questions, the test is over passages.
         """
         found = []
         keys = ["model", "baseline", "benchmark", "protocol", "metric", "languages"]
@@ -259,37 +292,53 @@ class Run:
                 ways = list(part.groupby("group"))
                 for way, few in [*ways, (ALL, part)] if len(ways) > 1 else ways:
                     means = few.groupby("language")[["base_value", "value", "delta"]].mean()
-                    test = significance.over_languages(list(means["delta"]))
+                    over, test = self.mean_test(few, list(means["delta"]))
                     row = dict(zip(keys, names, strict=True)) | {"direction": str(way), "n": len(means)} | means.mean().to_dict()
-                    row |= {"low": test.low, "high": test.high, "p_value": test.p_value, "reason": test.reason}
+                    row |= {"low": test.low, "high": test.high, "p_value": test.p_value, "reason": test.reason, "test": over}
+                    better = gain(row["metric"], row["delta"]) > 0
+                    sure = test.p_value is not None and test.p_value < significance.LEVEL
+                    row["verdict"] = "" if test.reason else (BETTER if better else WORSE) if sure else UNCLEAR
                     found.append(row | {name: int((few["verdict"] == verdict).sum()) for name, verdict in VERDICTS.items()})
         order = list(self.benchmarks)
         return sorted(found, key=lambda row: (row["model"], order.index(row["benchmark"]), row["metric"] not in PRIMARY, row["metric"],
                                               row["protocol"], row["baseline"], row["languages"] == KEPT_OUT,
                                               group_rank(row["direction"])))  # fmt: skip
 
-    def unhealthy(self, pair: Pair) -> list[dict[str, Any]]:
-        """Where a trained model's output is surely ill: language, direction, test, and what is wrong in words; most faults first.
+    def mean_test(self, rows: pd.DataFrame, differences: list[float]) -> tuple[str, significance.Mean]:
+        """What the mean over the languages of `rows`, tests of one kind, is tested over, and the test."""
+        if self.benchmarks[rows["benchmark"].iloc[0]]["shape"] == "flores":
+            return "languages", significance.over_languages(differences)
+        keys = rows[TESTED]
+        found = self.gains.merge(keys, on=TESTED) if len(self.gains) else keys.iloc[:0]
+        if found["language"].nunique() < len(keys):
+            mean = float(np.mean(differences))
+            return "passages", significance.Mean(mean, reason="n/a: scores without gains by passage; score again")
+        tables = {
+            name: found.pivot_table(index="language", columns="passage", values=name, fill_value=0).to_numpy(dtype=float)
+            for name in ("questions", *VIEWS)
+        }
+        return "passages", significance.over_passages([tables[name] for name in VIEWS], tables["questions"])
 
-        "Surely" is by the 95 % intervals: a fault in more than 5 % of the answers, or fewer answers in the language than references.
+    def unhealthy(self, pair: Pair) -> list[dict[str, Any]]:
+        """Where the output of a trained model, or of the base it is compared with, is ill; see `ill`."""
+        return [row for row in self.ill if row["model"] in (pair.model, pair.base)]
+
+    @cached_property
+    def ill(self) -> list[dict[str, Any]]:
+        """Where output is ill: model, protocol, language, direction, test, and what is wrong in words; most faults first.
+
+        Every model, baseline and protocol that was scored is judged, by the table in `health`.
         """
-        rows = self.scores
-        rows = rows[(rows["model"] == pair.model) & rows["metric"].isin(HEALTH) & rows["value"].notna()]
-        rows = rows[rows["protocol"] == rows.groupby("benchmark")["protocol"].transform("min")]
-        measured: dict[tuple[str, str, str], dict[str, Any]] = {}
+        rows = self.scores[self.scores["metric"].isin(health.NAMES) & self.scores["value"].notna()]
+        measured: dict[tuple[str, ...], dict[str, Any]] = {}
         for row in rows.itertuples():
-            measured.setdefault((row.benchmark, row.language, row.direction), {})[row.metric] = row
-        found: list[dict[str, Any]] = []
-        for (benchmark, language, direction), one in sorted(measured.items()):
-            wrong = [f"{one[name].value:.0f} % {word}" for name, word in FAULTS.items() if name in one and one[name].low > TOLERATED]
-            if "in language" in one and one["in language"].high < one["references in language"].low:
-                of = one["references in language"].value
-                wrong.insert(0, f"{one['in language'].value:.0f} % in the language, the references {of:.0f} %")
-            if "length ratio" in one and not LENGTHS[0] <= one["length ratio"].value <= LENGTHS[1]:
-                wrong.append(f"length ratio {one['length ratio'].value:.1f}")
-            if wrong:
-                way = group_of(language, direction).replace("X", name_of(language))
-                found.append({"benchmark": benchmark, "language": language, "way": way, "wrong": ", ".join(wrong), "count": len(wrong)})
+            measured.setdefault((row.model, row.protocol, row.benchmark, row.language, row.direction), {})[row.metric] = row
+        found = []
+        for (model, protocol, benchmark, language, direction), one in sorted(measured.items()):
+            if wrong := health.faults(one):
+                way = group_of(language, direction).replace("X", name_of(language)) if "-" in direction else name_of(language)
+                found.append({"model": model, "protocol": protocol, "benchmark": benchmark, "language": language, "way": way,
+                              "wrong": ", ".join(wrong), "count": len(wrong)})  # fmt: skip
         return sorted(found, key=lambda row: -row["count"])
 
     def benchmark_texts(self, benchmark: str, language: str) -> dict[Any, str]:

@@ -2,9 +2,8 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +14,9 @@ CORRECTIONS = {
     "benjamini-hochberg": "Benjamini and Hochberg's correction over the languages of a direction",
     "none": "not corrected for the number of languages",
 }
-EXACT_UP_TO = 16  # languages: above that, subsets are drawn
+EXACT_UP_TO = 16  # observations: above that, subsets are drawn
 DRAWN = 9_999
+BLOCK = 1000
 SEED = 12345
 FEWEST = 6  # the smallest n with 2 / 2^n < 0.05
 
@@ -65,6 +65,15 @@ def corrected(p_values: Sequence[float], method: str) -> list[float]:
     return found.tolist()
 
 
+def attainable(floors: Sequence[float], method: str) -> list[float]:
+    """The smallest corrected p value that each test of one family can reach, from the smallest that it can give uncorrected.
+
+    Holm's correction multiplies the first of m by m. The others multiply nothing where all tests of the family come out alike.
+    """
+    factor = len(floors) if method == "holm" else 1
+    return [min(1.0, factor * floor) for floor in floors]
+
+
 @dataclass(frozen=True)
 class Mean:
     """The mean of one difference a language; `reason` says why there is neither interval nor p value."""
@@ -77,32 +86,64 @@ class Mean:
 
 
 def over_languages(differences: Sequence[float]) -> Mean:
-    """The mean difference over languages, with a 95 % interval and a two-sided p value of "it is zero".
+    """The mean difference over languages, with a 95 % interval and a two-sided p value of "it is zero"; see `typical`.
 
-    Both come from the means of subsets of the languages (Hartigan 1969, JASA 64: typical values), all of them for up to 16 languages, else
-    9,999 drawn with a fixed seed. Under the sole assumption that languages are independent and their differences symmetric
-    about the mean, the interval is exact for any n. The p value is that of flipping the signs of differences, and is below 0.05
-    exactly where zero lies outside the interval.
+    One language is one observation: this speaks of languages like these, on this test's sentences.
     """
     values = np.asarray(differences, dtype=float)
-    mean, count = float(values.mean()), len(values)
-    if count < FEWEST:
-        return Mean(mean, reason=f"n/a: {count} language{'s' if count > 1 else ''}; fewer than {FEWEST} can never reach p < {LEVEL}")
-    subsets = _subsets(count)
-    means = np.sort(subsets @ values / subsets.sum(axis=1))
+    if len(values) < FEWEST:
+        return Mean(float(values.mean()), reason=too_few(len(values), "language"))
+    return typical(values / len(values), np.full(len(values), 1 / len(values)))
+
+
+def over_passages(gains: Sequence[NDArray[np.float64]], questions: NDArray[np.float64]) -> Mean:
+    """The mean difference in accuracy over languages that are asked the same questions, in points.
+
+    One passage is one observation, with its questions in all languages: this speaks of passages like these, in these languages. The
+    languages share key and questions, so that twelve of them that say another letter are one draw of a key, not twelve. `gains` are
+    questions won less lost, [languages, passages], in one or more ways to count, `questions` how many there were. p is the largest of all
+    ways, and 1 where they do not point in one direction; the interval is that of the first.
+    """
+    asked = questions.sum(axis=1, keepdims=True)
+    share = (questions / asked).mean(axis=0)
+    values = [(100 * gain / asked).mean(axis=0) for gain in gains]
+    mean = float(values[0].sum())
+    if len(share) < FEWEST:
+        return Mean(mean, reason=too_few(len(share), "passage"))
+    found = [typical(value, share) for value in values]
+    against = any(mean * value.sum() < 0 and abs(value.sum()) > 1e-9 for value in values)
+    p_value = 1.0 if against else max(one.p_value for one in found if one.p_value is not None)
+    return Mean(mean, found[0].low, found[0].high, p_value)
+
+
+def too_few(count: int, what: str) -> str:
+    return f"n/a: {count} {what}{'s' if count > 1 else ''}; fewer than {FEWEST} can never reach p < {LEVEL}"
+
+
+def typical(values: NDArray[np.float64], weights: NDArray[np.float64]) -> Mean:
+    """The sum of `values`, one an observation, as an estimate of what each holds for each unit of its weight; the weights sum to one.
+
+    Interval and p value come from the ratios of values to weights in subsets of the observations (Hartigan 1969, JASA 64: typical values),
+    all of them for up to 16 observations, else 9,999 drawn with a fixed seed. Under the sole assumption that observations are independent
+    and symmetric about the mean, the interval is exact for any n. The p value is that of flipping the signs of values, and is below 0.05
+    exactly where zero lies outside the interval.
+    """
+    means = np.sort(np.concatenate([subsets @ values / (subsets @ weights) for subsets in _subsets(len(values))]))
     chances = len(means) + 1
-    zero = 1e-9 * np.abs(values).max()  # sums that are zero on paper are not quite so in floating point
+    zero = 1e-9 * np.abs(values / weights).max()  # sums that are zero on paper are not quite so in floating point
     extreme = min(np.sum(means <= zero), np.sum(means >= -zero))
     outside = math.ceil(chances * LEVEL / 2) - 1
-    return Mean(mean, float(means[outside - 1]), float(means[-outside]), min(1.0, float(2 * (extreme + 1) / chances)))
+    p_value = min(1.0, float(2 * (extreme + 1) / chances))
+    return Mean(float(values.sum()), float(means[outside - 1]), float(means[-outside]), p_value)
 
 
-@lru_cache(maxsize=8)
-def _subsets(count: int) -> NDArray[np.float64]:
-    """Which languages stand in each subset that is not empty, (subsets, languages), as ones and zeros."""
+def _subsets(count: int) -> Iterator[NDArray[np.float64]]:
+    """Which observations stand in each subset that is not empty, (subsets, observations), as ones and zeros; drawn ones in blocks."""
     if count <= EXACT_UP_TO:
-        found = np.arange(1, 2**count)[:, None] >> np.arange(count) & 1
-    else:
-        found = np.random.default_rng(SEED).integers(2, size=(DRAWN, count))
+        yield (np.arange(1, 2**count)[:, None] >> np.arange(count) & 1).astype(np.float64)
+        return
+    generator = np.random.default_rng(SEED)
+    for start in range(0, DRAWN, BLOCK):
+        found = generator.integers(2, size=(min(BLOCK, DRAWN - start), count))
         found[~found.any(axis=1)] = 1
-    return found.astype(np.float64)
+        yield found.astype(np.float64)

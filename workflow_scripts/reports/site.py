@@ -13,6 +13,7 @@ By hand:
 import argparse
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -25,9 +26,10 @@ from markupsafe import Markup
 from sacrebleu.metrics import CHRF
 
 from ..common import cli, files, languages, ledger, tables
-from . import charts, run, totals
+from ..common.cli import UserError
+from . import charts, health, run, totals, verdicts
 from .collect import STAGES
-from .run import CLASSES, WORSE, Pair, Run, name_of
+from .run import CLASSES, Pair, Run, name_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 CHART_BUDGET = 500_000  # bytes of SVG on the index; charts beyond it stand on the model's page only
@@ -36,14 +38,7 @@ EXAMPLES = 5
 CUT = 600  # characters of one answer shown
 LABELLED = 3  # losses named in each panel of a scatter plot
 NAMED = 12  # losses named in the summary; the table has all
-TESTS = [
-    "model", "baseline", "benchmark", "version", "language", "languages", "direction", "protocol", "metric", "n", "value", "delta",
-    "p_value", "p_two_sided", "tests", "correction", "p_corrected", "verdict",
-]  # fmt: skip
-OVER_LANGUAGES = [
-    "model", "baseline", "benchmark", "protocol", "metric", "languages", "direction", "n", "base_value", "value", "delta", "low", "high",
-    "p_value", *run.VERDICTS, "reason",
-]  # fmt: skip
+UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]")
 
 
 def number(value: Any, digits: int = 1, signed: bool = False) -> str:
@@ -59,6 +54,12 @@ def language_tag(code: str) -> str:
     return code.replace("_", "-")
 
 
+def shown(text: str, cut: int | None = None) -> str:
+    """Foreign text for reading: cut with a sign, and what cannot be seen spelled out (controls, marks of direction, half surrogates)."""
+    text = text if cut is None or len(text) <= cut else text[:cut] + "…"
+    return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def pretty(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True)
 
@@ -72,7 +73,8 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    jinja.filters |= {"number": number, "name": name_of, "tag": language_tag, "pretty": pretty}
+    jinja.filters |= {"number": number, "name": name_of, "tag": language_tag, "pretty": pretty, "shown": shown,
+                      "p_said": verdicts.p_said, "loss": verdicts.loss_said, "mean": verdicts.mean_said}  # fmt: skip
     return jinja
 
 
@@ -137,25 +139,35 @@ def score_table(report: Run, pair: Pair, benchmark: str) -> dict[str, Any] | Non
             "metric": view["metric"].iloc[0], "absent": absent, **report.benchmarks[benchmark]}  # fmt: skip
 
 
-def losses_of(report: Run, pair: Pair) -> list[dict[str, Any]]:
-    """Languages and directions that are significantly worse than the base, over all benchmarks, largest loss first."""
-    found: list[dict[str, Any]] = []
-    for benchmark in report.benchmarks:
-        view, _ = report.view(pair, benchmark)
-        for row in view[view["verdict"] == WORSE].to_dict("records") if len(view) else []:
-            way = row["group"].replace("X", row["name"]) if "→" in row["group"] else row["name"]
-            found.append({"benchmark": benchmark, "way": way, **row})
-    return sorted(found, key=lambda row: row["delta"])
+def worse(report: Run, pair: Pair) -> dict[str, Any]:
+    """What got worse, as the tables have it, and what their tests could not tell; the printed table says the same."""
+    means = verdicts.lower_means(report.means_table, pair.model)
+    return {
+        "losses": verdicts.losses(report.tests, pair.model),
+        "means": [row for row in means if row["verdict"] == verdicts.WORSE],
+        "lower": [row for row in means if row["verdict"] != verdicts.WORSE],
+        "none": verdicts.none_said(report.tests, pair.model),
+        "blind": verdicts.blind_said(report.tests, pair.model),
+    }
+
+
+def unhealthy(report: Run) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Ill output by model and protocol, in words; those that are trained, or compared with, all alike."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in report.ill:
+        found[f"{row['model']}, {row['protocol']}"].append(row)
+    return sorted(found.items())
 
 
 def too_few(report: Run) -> dict[str, dict[str, Any]]:
-    """Tests that are not significant although no p value can be smaller, by what they lack, and what would do."""
+    """Tests that can tell nothing, by what they lack, the smallest corrected p value that they can give, and what would do."""
     found: dict[str, dict[str, Any]] = {}
     for lack, rows in report.compared[report.compared["short_of"] != ""].groupby("short_of"):
         needed = int(rows["tests"].max()) / run.significance.LEVEL  # for Holm's correction; the other needs less
         found[str(lack)] = {
             "tests": len(rows),
             "benchmarks": sorted(set(rows["benchmark"])),
+            "smallest": float(rows["smallest"].min()),
             "needed": math.ceil(2 * needed) if lack == "resamples" else math.floor(math.log2(needed)) + 2,
         }
     return found
@@ -168,12 +180,8 @@ def write_table(path: Path, rows: pd.DataFrame) -> None:
 
 def significance_tables(report: Run, output: Path) -> None:
     """What every "significant" on the pages stands on: the test of each language, and the tests over languages."""
-    trained = {(pair.model, language) for pair in report.pairs for language in pair.trained}
-    tests = report.compared
-    inside = [run.TRAINED if key in trained else run.KEPT_OUT for key in zip(tests["model"], tests["language"], strict=True)]
-    write_table(output / "significance.csv", tests.assign(correction=report.correction, languages=inside)[TESTS])
-    over = pd.DataFrame(report.over_languages, columns=OVER_LANGUAGES)
-    write_table(output / "over_languages.csv", over.assign(correction=report.correction))
+    write_table(output / "significance.csv", report.tests)
+    write_table(output / "over_languages.csv", report.means_table)
 
 
 def mixture_frame(report: Run) -> pd.DataFrame:
@@ -270,10 +278,12 @@ def index_page(report: Run, output: Path, jinja: jinja2.Environment) -> None:
              **report.means(pair, benchmark, inside)}
             for pair in report.pairs for benchmark in report.benchmarks for inside in (True, False)
         ],
-        losses={pair: losses_of(report, pair) for pair in report.pairs},
+        worse={pair: worse(report, pair) for pair in report.pairs},
         leaks=leaks_of(report),
-        unhealthy={pair: report.unhealthy(pair) for pair in report.pairs},
+        unhealthy=unhealthy(report),
+        measures=[one for one in health.present(report.scores["metric"]) if not one.metric.startswith(("references", "option"))],
         named=NAMED,
+        families=report.compared.groupby(run.FAMILY).ngroups,
         too_few=too_few(report),
         tables=[table for pair in report.pairs for name in report.benchmarks if (table := score_table(report, pair, name))],
         mixture=figure(charts.shares(mixture), label) if len(mixture) else None,
@@ -290,8 +300,10 @@ def index_page(report: Run, output: Path, jinja: jinja2.Environment) -> None:
 def answers_of(report: Run, model: str, benchmark: str, language: str) -> dict[tuple[str, str], dict[Any, str]]:
     """Answers by direction and protocol of one model for one language."""
     path = report.predictions_folder / model / benchmark / f"{language}.jsonl"
+    if not path.exists():
+        raise UserError(f"{path} is missing, but its scores are there. Make it again: snakemake {path}")
     found: dict[tuple[str, str], dict[Any, str]] = defaultdict(dict)
-    for row in files.read_jsonl(path) if path.exists() else []:
+    for row in files.read_jsonl(path):
         if "answer" in row:
             found[row["direction"], row["protocol"]][row["item"]] = row["answer"]
     return found
@@ -310,14 +322,21 @@ def examples(report: Run, pair: Pair, benchmark: str, language: str, chrf: CHRF)
     view, _ = report.view(pair, benchmark)
     if view.empty or report.benchmarks[benchmark]["shape"] != "flores":
         return []
+    rows = view[view["language"] == language]
+    if rows.empty:
+        return []
     base, model = (answers_of(report, name, benchmark, language) for name in (pair.base, pair.model))
     found = []
-    for row in view[view["language"] == language].itertuples():
+    for row in rows.itertuples():
         source, target = row.direction.split("-")
         sources, references = (report.benchmark_texts(benchmark, code) for code in (source, target))
         shots = {"base": row.base_protocol, "model": row.protocol}
         before, after = base[row.direction, shots["base"]], model[row.direction, shots["model"]]
         items = sorted(set(before) & set(after) & set(sources) & set(references))
+        if not items:
+            where = f"{report.predictions_folder}/*/{benchmark}/{language}.jsonl"
+            raise UserError(f"{where} hold no answer for {row.direction}, {shots['base']} and {shots['model']}, that has a score. "
+                            "Delete them and run again.")  # fmt: skip
         judged = []
         for position in spread(len(items), CANDIDATES):
             item = items[position]
@@ -347,6 +366,16 @@ def score_rows(report: Run) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def health_tables(measured: dict[tuple[str, ...], dict[str, float]]) -> list[tuple[list[health.Measure], dict[Any, Any]]]:
+    """Measures and rows of two tables: what is written, and the letters of multiple choice."""
+    found = []
+    for letters in (False, True):
+        rows = {key: values for key, values in measured.items() if any(name.startswith("option ") for name in values) == letters}
+        if rows:
+            found.append((health.present(name for values in rows.values() for name in values), rows))
+    return found
+
+
 def language_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None:
     chrf = CHRF(word_order=2)
     rows_of = score_rows(report)
@@ -356,12 +385,12 @@ def language_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None
     with files.whole_folder(output / "languages") as folder:
         for code in report.languages:
             rows = rows_of.get(code, [])
-            scored = [row for row in rows if not row["reason"] and row["metric"] not in run.HEALTH]
-            health: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
+            scored = [row for row in rows if not row["reason"] and row["metric"] not in health.NAMES]
+            measured: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
             for row in rows:
-                if not row["reason"] and row["metric"] in run.HEALTH:
-                    health[row["benchmark"], row["group"], row["model"], row["protocol"]][row["metric"]] = row["value"]
-            unscored = {row["reason"] for row in rows if row["reason"] and row["metric"] not in run.HEALTH}
+                if not row["reason"] and row["metric"] in health.NAMES:
+                    measured[row["benchmark"], row["group"], row["model"], row["protocol"]][row["metric"]] = row["value"]
+            unscored = {row["reason"] for row in rows if row["reason"] and row["metric"] not in health.NAMES}
             kept = [fact for fact in report.facts_of(code, "corpora") if fact.measure == "rows_kept" and fact.value]
             page = template.render(
                 root="../",
@@ -370,8 +399,7 @@ def language_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None
                 code=code,
                 membership=[(pair, code in pair.trained) for pair in report.pairs],
                 scores=[list(part) for _, part in groupby(scored, key=lambda row: (row["benchmark"], row["group"]))],
-                health=health,
-                measures=run.HEALTH,
+                health=health_tables(measured),
                 unmeasured=sorted({row["reason"] for row in rows if row["reason"] and row["metric"] == "in language"} - unscored),
                 reasons=sorted(
                     {(row["model"], row["benchmark"], row["direction"], row["reason"]) for row in rows if row["reason"] in unscored}
@@ -408,7 +436,7 @@ def model_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None:
                     (row for row in report.over_languages if row["model"] == pair.model and row["baseline"].startswith(pair.base + "/")),
                     key=lambda row: (row["benchmark"], row["metric"], row["protocol"], row["baseline"]),
                 )],
-                losses=losses_of(report, pair),
+                worse=worse(report, pair),
                 manifests=[report.manifests[name] for name in report.ancestors(pair.model) if name in report.manifests],
             )  # fmt: skip
             (folder / pair.page).write_text(page, encoding="utf-8")
@@ -416,7 +444,7 @@ def model_pages(report: Run, output: Path, jinja: jinja2.Environment) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scores", required=True, type=Path)
+    parser.add_argument("--scores", required=True, type=Path, help="scores.parquet; gains.parquet lies beside it")
     parser.add_argument("--ledger", required=True, type=Path)
     parser.add_argument("--predictions-folder", required=True, type=Path)
     parser.add_argument("--benchmarks-folder", required=True, type=Path)
@@ -429,6 +457,7 @@ def main(argv: list[str] | None = None) -> None:
     manifests = run.read_manifests(args.manifests)
     report = Run(
         scores=pd.read_parquet(args.scores),
+        gains=pd.read_parquet(gains) if (gains := args.scores.with_name("gains.parquet")).exists() else pd.DataFrame(),
         facts=ledger.read(args.ledger),
         manifests=manifests,
         provenance=run.read_provenance(args.provenance),

@@ -13,8 +13,10 @@ from pathlib import Path
 import pandas as pd
 
 from ..common import cli, languages
-from .run import BETTER, KEPT_OUT, TRAINED, WORSE
+from . import verdicts
+from .run import KEPT_OUT, TRAINED
 from .significance import CORRECTIONS, FEWEST, LEVEL
+from .verdicts import BETTER, WORSE
 
 ARROWS = {BETTER: " ▲", WORSE: " ▼"}
 WAYS = {"X → English": "into English", "English → X": "out of English"}
@@ -73,6 +75,21 @@ def summary(over: pd.DataFrame, correction: str) -> str:
     return "\n".join(lines)
 
 
+def worse(tests: pd.DataFrame, over: pd.DataFrame, model: str) -> str:
+    """What got worse in any test, metric and protocol, and every mean that did, as the report's pages have it."""
+    losses = verdicts.losses(tests, model)
+    lines = ["Significantly worse, over all tests:" if losses else verdicts.none_said(tests, model)]
+    lines += [f"  {row['way']}, {verdicts.loss_said(row)}" for row in losses]
+    means = verdicts.lower_means(over, model)
+    if sure := [row for row in means if row["verdict"] == WORSE]:
+        lines += ["Means over languages that are significantly worse:", *(f"  {verdicts.mean_said(row)}" for row in sure)]
+    if len(means) > len(sure):
+        lines.append(f"{len(means) - len(sure)} more means are lower, without a test that says so (over_languages.csv).")
+    if blind := verdicts.blind_said(tests, model):
+        lines.append(blind)
+    return "\n".join(lines)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reports", type=Path, default=Path("results/reports"), help="folder of significance.csv and over_languages.csv")
@@ -82,6 +99,7 @@ def main(argv: list[str] | None = None) -> None:
     if missing := [path for path in paths if not path.is_file()]:
         raise cli.UserError(f"{missing[0]} is missing. Make it first: snakemake {missing[0]}")
     tests, over = (pd.read_csv(path, keep_default_na=False, na_values={"low": "", "high": "", "p_value": ""}) for path in paths)
+    all_tests, all_means = tests, over
     tests, over = (
         frame[(frame["benchmark"] == args.benchmark) & (frame["metric"] == "chrF++") & (frame["protocol"] == "0-shot")]
         for frame in (tests, over)
@@ -93,6 +111,7 @@ def main(argv: list[str] | None = None) -> None:
         rows = rows_of(found)
         print(f"\n{model}, chrF++ on {args.benchmark}\n\n{table(rows)}\n")
         print(summary(over[over["model"] == model], found["correction"].iloc[0]))
+        print(worse(all_tests, all_means, str(model)))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from . import choice
 from .answers import judge
 
 AGAIN = "Delete the file and run the predictions again."
+AS_WRITTEN = "1234"  # the options of a question in their own order
 
 
 class Side(NamedTuple):
@@ -28,9 +29,22 @@ class Side(NamedTuple):
     terms: dict[Any, list[str]]
 
 
-# By item: the text; in multiple choice the number of the option, "" where none is named; what COMET gives; of the harness the whole line.
+# By item: the text; in multiple choice a `Picked`; what COMET gives; of the harness the whole line.
 Answers = dict[Any, Any]
 Groups = dict[tuple[str, str], Answers | str]  # by direction and protocol: the answers, or the reason why there are none
+
+
+class Picked(NamedTuple):
+    """An answer in multiple choice. Options are known by their places as shown, "1" to "4", or "" for none.
+
+    `order` holds the options' own numbers in the order shown: "1234" where that is as written. `calibrated` is the answer without
+    the model's liking for a letter, "" where there are no log-probabilities.
+    """
+
+    place: str
+    right: str
+    order: str = AS_WRITTEN
+    calibrated: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,15 +117,18 @@ def read(
         return Inputs(model, about, language, own, others, contaminated=known)
     if benchmark["shape"] == "flores":
         return _translations(Inputs(model, about, language, own, others), folder, contaminated)
-    groups, baseline_groups = answers_of(own), {name: answers_of(lines) for name, lines in others.items()}
     questions = {item["item"]: (item["link"], item["correct_answer_num"]) for item in benchmark["items"]}
     options = {item["item"]: [item.get(f"mc_answer{number}", "") for number in range(1, 5)] for item in benchmark["items"]}
-    for (direction, protocol), answers in [pair for found in (groups, *baseline_groups.values()) for pair in found.items()]:
+    for (direction, protocol), answers in [pair for found in (own, *others.values()) for pair in found.items()]:
         check_items(answers, questions, f"{about['benchmark']} {direction}", "there is no such question")
-        if protocol == choice.CHAT and not isinstance(answers, str):
-            answers |= {item: choice.chosen(answer, options[item]) for item, answer in answers.items()}
+        if not isinstance(answers, str):
+            lines = dict(answers)
+            answers |= {item: picked(row, protocol, options[item], questions[item][1]) for item, row in lines.items()}
+            if all("logprobs" in row for row in lines.values()):
+                places = choice.calibrated([row["logprobs"] for row in lines.values()])
+                answers |= {item: answers[item]._replace(calibrated=place) for item, place in zip(lines, places, strict=True)}
     known = read_contaminated(contaminated, about["benchmark"], [language])
-    return Inputs(model, about, language, groups, baseline_groups, questions=questions, contaminated=known)
+    return Inputs(model, about, language, own, others, questions=questions, contaminated=known)
 
 
 def _translations(read: Inputs, folder: Path, contaminated: Sequence[Path]) -> Inputs:
@@ -158,6 +175,16 @@ def _each(groups: Groups, part: Callable[[Any], Any]) -> Groups:
     return {key: found if isinstance(found, str) else {item: part(one) for item, one in found.items()} for key, found in groups.items()}
 
 
+def picked(row: dict[str, Any], protocol: str, options: Sequence[str], solution: str) -> Picked:
+    """Which option a line of predictions names, and which is right, both by the place in which they were shown."""
+    order, answer = row.get("order", AS_WRITTEN), row["answer"]
+    if sorted(order) != sorted(AS_WRITTEN):
+        raise UserError(f"item {row['item']}: the order {order!r} does not name each of four options once. {AGAIN}")
+    if protocol == choice.CHAT:
+        answer = choice.chosen(answer, [options[int(number) - 1] for number in order])
+    return Picked(answer, str(order.index(solution) + 1), order)
+
+
 def read_contaminated(
     paths: Sequence[Path], benchmark: str, languages: Iterable[str], split: str | None = "devtest"
 ) -> dict[str, set[str]]:
@@ -193,15 +220,14 @@ def read_predictions(path: Path) -> Groups:
             raise UserError(f"{path}: {' '.join(key)} has both a reason and answers. {AGAIN}")
         if row["item"] in lines:
             raise UserError(f"{path}: item {row['item']} of {' '.join(key)} is there twice. {AGAIN}")
+        if any("\ud800" <= char <= "\udfff" for char in str(row["answer"])):
+            raise UserError(
+                f"{path}: the answer to item {row['item']} of {' '.join(key)} holds half a character (a lone surrogate). {AGAIN}"
+            )
         lines[row["item"]] = row
     if not groups:
         raise UserError(f"{path} has no line. {AGAIN}")
     return groups
-
-
-def answers_of(groups: Groups) -> Groups:
-    """The answers of lines."""
-    return _each(groups, lambda row: row["answer"])
 
 
 def read_side(folder: Path, language: str) -> Side:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+from ..common.cli import UserError
 from . import choice, graded, health, translation
-from .inputs import Answers, Inputs, paired
+from .inputs import AGAIN, AS_WRITTEN, Answers, Inputs, Picked, paired
 
 Row = dict[str, Any]
 
@@ -14,8 +15,14 @@ def rows(inputs: Inputs, settings: dict[str, Any]) -> list[Row]:
     names = {"model": inputs.model, "language": inputs.language}
     names |= {name: inputs.benchmark[name] for name in ("benchmark", "version")}
     of_shape = {"harness": graded.rows, "flores": of_translation, "belebele": of_choice}[inputs.benchmark["shape"]]
-    clean = [row | {"metric": f"{row['metric']} clean"} for row in of_shape(inputs.clean(), settings) if row["metric"] not in health.HEALTH]
+    scored = (row for row in of_shape(inputs.clean(), settings) if not is_health(row["metric"]))
+    clean = [row | {"metric": f"{row['metric']} clean"} for row in scored]
     return [names | row for row in (*of_shape(inputs, settings), *clean)]
+
+
+def is_health(metric: str) -> bool:
+    """Whether a metric says how the output is, not how good."""
+    return metric in health.HEALTH or metric.startswith("option ")
 
 
 def of_translation(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
@@ -94,7 +101,7 @@ def make_boards(
 
 
 def of_choice(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
-    """Rows for a benchmark of shape belebele."""
+    """Rows for a benchmark of shape belebele. Those with a baseline carry `gains`, by passage."""
     test = settings["resamples"], settings["significance"]
     for key, answers in inputs.groups.items():
         direction, protocol = key
@@ -105,23 +112,41 @@ def of_choice(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
                 yield here | {"metric": choice.UNPARSEABLE, "reason": answers}
             continue
         items = sorted(answers)
-        passages, solutions = zip(*(inputs.questions[item] for item in items), strict=True)
-        right = [answers[item] == solution for item, solution in zip(items, solutions, strict=True)]
+        found: list[Picked] = [answers[item] for item in items]
+        passages, places = [inputs.questions[item][0] for item in items], [one.right for one in found]
+        right = [one.place == one.right for one in found]
         low, high = choice.wilson(sum(right), len(items))
         row = here | {"value": 100 * sum(right) / len(items), "low": low, "high": high, "n": len(items)}
-        row["signature"] = choice.signature(protocol, *test)
+        options = "as-written" if all(one.order == AS_WRITTEN for one in found) else "rotated"
+        ways = "key-balanced,calibrated" if all(one.calibrated for one in found) else "key-balanced"
+        row["signature"] = choice.signature(protocol, *test, options, ways)
         pairs = list(paired(key, answers, inputs.baselines, inputs.benchmark["benchmark"]))
         for baseline, others in pairs:
-            base_right = [others[item] == solution for item, solution in zip(items, solutions, strict=True)]
-            delta, p_value = choice.compare(passages, base_right, right, *test)
-            yield row | {"baseline": baseline, "delta": delta, "p_value": p_value}
+            check_orders(f"{inputs.benchmark['benchmark']} {' '.join(key)}", baseline, answers, others)
+            base = [others[item] for item in items]
+            known = all(one.calibrated for one in (*base, *found))
+            before, after = ([one.calibrated == one.right for one in side] for side in (base, found))
+            base_right = [one.place == one.right for one in base]
+            gains = choice.gains(passages, base_right, right, places, (before, after) if known else None)
+            delta, p_value = choice.test(gains, *test)
+            yield row | {"baseline": baseline, "delta": delta, "p_value": p_value, "gains": gains.table()}
         if not pairs:
             yield row
+        shown = f"pivotlift|option share|protocol:{protocol}|options:{options}|interval:wilson|v1"
+        for share in choice.option_shares([one.place for one in found], sorted(AS_WRITTEN), shown):
+            yield here | share
         if protocol == choice.CHAT:
-            lost = sum(not answer for answer in answers.values())
             yield here | {
                 "metric": choice.UNPARSEABLE,
-                "value": lost,
+                "value": sum(not one.place for one in found),
                 "n": len(items),
                 "signature": "pivotlift|unparseable|count|parser:v1",
             }
+
+
+def check_orders(where: str, baseline: str, answers: Answers, others: Answers) -> None:
+    """Raise `UserError` where two systems were shown the options of a question in different orders."""
+    if odd := [item for item in sorted(answers) if answers[item].order != others[item].order]:
+        raise UserError(
+            f"{where}: the model and the baseline {baseline} were shown the options of item {odd[0]} in different orders. {AGAIN}"
+        )

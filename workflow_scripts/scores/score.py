@@ -68,20 +68,32 @@ class Shard:
             with files.whole_file(output) as part:
                 shutil.copyfile(work, part)
             return False
-        scores = [EMPTY | row for row in rows.rows(found, self.settings)]
-        for number, row in enumerate(scores, 1):
+        made = content(found, self.settings)
+        for number, row in enumerate(made["scores"], 1):
             tables.check(row, SCHEMA, f"{output} score {number}")
         for path in dict.fromkeys((work, output)):
-            files.write_json(path, {"key": key, "scores": scores})
+            files.write_json(path, {"key": key} | made)
         return True
+
+
+def content(found: inputs.Inputs, settings: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """`scores`: all rows, in the form of schemas/scores.schema.json; `gains`: of tests over passages, what each passage gained.
+
+    The report needs these, since a mean over languages that share their passages is tested by passages, not by languages.
+    """
+    scores, gains = [], []
+    for row in rows.rows(found, settings):
+        if by_passage := row.pop("gains", None):
+            gains.append({name: row[name] for name in ("direction", "protocol", "metric", "baseline")} | by_passage)
+        scores.append(EMPTY | row)
+    return {"scores": scores, "gains": gains} if gains else {"scores": scores}
 
 
 def score(
     model: str, folder: Path, language: str, predictions: Path, baselines: dict[str, Path], settings: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """All rows of one model, benchmark and language, in the form of schemas/scores.schema.json."""
-    found = inputs.read(model, folder, language, predictions, baselines)
-    return [EMPTY | row for row in rows.rows(found, checked(settings))]
+    return content(inputs.read(model, folder, language, predictions, baselines), checked(settings))["scores"]
 
 
 def checked(settings: dict[str, Any]) -> dict[str, Any]:
