@@ -35,12 +35,15 @@ MEASURES = (
     Measure("in script", "In script, %", "in the script", below=90),
     Measure("cut rate", "Cut, %", "cut off at their limit", above=5, sure=False),
     Measure("empty rate", "Empty, %", "empty", above=5),
+    Measure("same answer rate", "Same answers, %", "given to another item, too", above=5),
+    Measure("short rate", "Short, %", "shorter than half the reference", above=20),
     Measure("copy rate", "Copies, %", "copies", above=5),
     Measure("copied example rate", "Copied examples, %", "copies of a worked example", above=5, sure=False),
     Measure("loop rate", "Loops, %", "loops", above=5),
     Measure("thinking rate", "Thinking, %", "with a thinking block", above=5, sure=False),
     Measure("preamble rate", "Preambles, %", "with a line of their own before", above=5, sure=False),
     Measure("wrapped rate", "Wrapped, %", "wrapped in quotes or Markdown", above=5, sure=False),
+    Measure("more lines rate", "More lines, %", "with more lines than the source", above=5, sure=False),
     Measure("length ratio", "Length ratio"),  # no percentage: see `faults`
     *(Measure(f"option {letter}", f"{letter}, %", f"say {letter}", above=FAVOURITE, sure=False) for letter in "ABCDEFGHIJ"),
 )
