@@ -15,7 +15,7 @@ sys.path.insert(0, str(workflow.basedir))
 from workflow_scripts.benchmarks import sources
 from workflow_scripts.benchmarks.material import Material
 from workflow_scripts.cluster import description, jobs, needs, preflight
-from workflow_scripts.common import code, harness, machine, strict_yaml, tables
+from workflow_scripts.common import code, harness, machine, prompts, strict_yaml, tables
 from workflow_scripts.common import config as settings
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.common.languages import by_alias, registry
@@ -300,9 +300,11 @@ def drawn(mixture):
     return own | ({"forbidden": forbidden} if forbidden else {}) | search
 
 
-def names_of(languages):
-    """What prompts and instructions call the languages."""
-    return {code: [LANGUAGES[code].name, LANGUAGES[code].autonym] for code in dict.fromkeys([*languages, *config["pivots"]])}
+def names_of(languages, templates):
+    """What prompts and instructions call the languages, in each language that the wordings are written in."""
+    written = sorted({tables.row("templates", name)["language"] for name in templates})
+    codes = dict.fromkeys([*languages, *config["pivots"]])
+    return {code: [prompts.language_name(code, language) for language in written] for code in codes}
 
 
 def wordings(kind):

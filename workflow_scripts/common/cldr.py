@@ -50,11 +50,15 @@ def names_in(language: str) -> dict[str, str]:
     its own name where CLDR has none, or none that is its alone.
     """
     from babel import Locale
+    from babel.localedata import exists
 
     own = languages.get(language)
-    locale = Locale.parse(identifiers(own)[0])
-    opening, closing = ("（", "）") if own.script in FULL_WIDTH else (" (", ")")
     rows = languages.registry().values()
+    spoken = next((code for code in identifiers(own) if exists(code)), None)
+    if spoken is None:
+        return {row.code: row.autonym for row in rows}
+    locale = Locale.parse(spoken)
+    opening, closing = ("（", "）") if own.script in FULL_WIDTH else (" (", ")")
     found: dict[str, str] = {}
     for row in rows:
         known = next((code for code in identifiers(row) if code in locale.languages), None)

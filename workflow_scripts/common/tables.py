@@ -83,8 +83,8 @@ def row(name: str, key: str, folder: Path = RESOURCES, where: str = "") -> dict[
     """One row of a table, or a `UserError` that names the nearest keys, and the place that asked for it."""
     rows = read(name, folder)
     if key not in rows:
-        from . import languages, mistakes
+        from . import codes, mistakes
 
-        meant = languages.meant(key) if name == "languages" else mistakes.near(key, rows) or " Add a row for it."
+        meant = codes.meant(key) if name == "languages" else mistakes.near(key, rows) or " Add a row for it."
         raise UserError(f"{where}{key} is not in resources/{name}.tsv.{meant}")
     return rows[key]
