@@ -15,11 +15,25 @@ sys.path.insert(0, str(workflow.basedir))
 from workflow_scripts.benchmarks import sources
 from workflow_scripts.benchmarks.material import Material
 from workflow_scripts.cluster import description, jobs, needs, preflight
-from workflow_scripts.common import code, harness, machine, tables
+from workflow_scripts.common import code, harness, machine, prompts, strict_yaml, tables
 from workflow_scripts.common import config as settings
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.common.languages import by_alias, registry
 from workflow_scripts.scores import comet_model
+
+CONFIG = "config.yaml"
+
+# Snakemake itself reads the config without a word on a key that is there twice, so all its files are read once more, strictly.
+try:
+    strict_yaml.check_arguments(sys.argv[1:])
+    for path in dict.fromkeys([*workflow.configfiles, *([Path(CONFIG)] if os.path.exists(CONFIG) else [])]):
+        strict_yaml.read(Path(path))
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+
+configfile: CONFIG
+
 
 try:
     config = settings.resolve(config)
@@ -286,9 +300,11 @@ def drawn(mixture):
     return own | ({"forbidden": forbidden} if forbidden else {}) | search
 
 
-def names_of(languages):
-    """What prompts and instructions call the languages."""
-    return {code: [LANGUAGES[code].name, LANGUAGES[code].autonym] for code in dict.fromkeys([*languages, *config["pivots"]])}
+def names_of(languages, templates):
+    """What prompts and instructions call the languages, in each language that the wordings are written in."""
+    written = sorted({tables.row("templates", name)["language"] for name in templates})
+    codes = dict.fromkeys([*languages, *config["pivots"]])
+    return {code: [prompts.language_name(code, language) for language in written] for code in codes}
 
 
 def wordings(kind):

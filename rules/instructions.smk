@@ -28,7 +28,7 @@ rule translation:
     params:
         settings=lambda wildcards: as_json(config["instructions"]["translation"]),
         wordings=lambda wildcards: as_json([tables.row("templates", name) for name in config["instructions"]["translation"]["templates"]]),
-        names=lambda wildcards: as_json(names_of([wildcards.language])),
+        names=lambda wildcards: as_json(names_of([wildcards.language], config["instructions"]["translation"]["templates"])),
     shell:
         "python -m workflow_scripts.instructions.translation --pairs {input.pairs} --language {wildcards.language} "
         "--settings {params.settings:q} --output {output.instructions} --ledger {output.ledger} > {log} 2>&1"
@@ -77,7 +77,7 @@ rule constrained:
     params:
         settings=constant(as_json(settings.instructions(config, "constrained"))),
         wordings=constant(as_json(wordings("constrained"))),
-        names=lambda wildcards: as_json(names_of([wildcards.language])),
+        names=lambda wildcards: as_json(names_of([wildcards.language], settings.instructions(config, "constrained")["templates"])),
     shell:
         "python -m workflow_scripts.instructions.constrained --pairs {input.pairs} --terms {input.terms} --language {wildcards.language} "
         "--settings {params.settings:q} --output {output.instructions} --ledger {output.ledger} > {log} 2>&1"
@@ -104,7 +104,7 @@ rule interactive:
     params:
         settings=constant(as_json(settings.instructions(config, "interactive"))),
         wordings=constant(as_json([wordings("interactive"), tables.read("follow_ups")])),
-        names=lambda wildcards: as_json(names_of([wildcards.language])),
+        names=lambda wildcards: as_json(names_of([wildcards.language], settings.instructions(config, "interactive")["templates"])),
     shell:
         "python -m workflow_scripts.instructions.interactive --pairs {input.pairs} --terms {input.terms} --language {wildcards.language} "
         "--settings {params.settings:q} --output {output.instructions} --ledger {output.ledger} > {log} 2>&1"

@@ -46,7 +46,7 @@ for benchmark, shard, shard_languages in [entry for entry in SHARDS if entry[0] 
             languages=shard_languages,
             settings=asking_settings(benchmark),
             template=constant(as_json(tables.row("templates", asked(benchmark)["template"]))),
-            names=constant(as_json(names_of(shard_languages))),
+            names=constant(as_json(names_of(shard_languages, [asked(benchmark)["template"]]))),
             benchmark_folder=lambda wildcards, input: os.path.dirname(input.benchmark[0]),
             folder=lambda wildcards, output: os.path.dirname(output[0]),
             work=f".shard-{shard}",

@@ -1,6 +1,7 @@
 """Every mistake in a config is one clear message before anything runs; every shipped recipe is right."""
 
 import copy
+import math
 
 import pytest
 import yaml
@@ -83,7 +84,54 @@ def test_null_removes_a_key():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"langauges": ["deu_Latn"]}, "langauges"),
+        ({"langauges": ["deu_Latn"]}, "config: langauges is no key here. Did you mean languages?"),
+        ({"languages": "deu_Latn"}, "languages: 'deu_Latn' must be a list: write [deu_Latn]"),
+        ({"languages": ["eng_Latn", False]}, "languages.1: False is a truth value; it must be text. Without quotation marks YAML reads no"),
+        ({"languages": ["eng_Latn", "eng_Latn"]}, "languages: eng_Latn is listed twice"),
+        ({"languages": ["all"]}, "only as `languages: all`"),
+        ({"languages": ["en", "zh"]}, "config: languages: en is not in resources/languages.tsv. English is eng_Latn."),
+        ({"pivots": ["zh-CN"]}, "pivots: zh-CN is not in resources/languages.tsv. Chinese (Simplified) is zho_Hans."),
+        ({"mixtures": {"laptop": {"kept_out": ["ger"]}}}, "mixtures.laptop.kept_out: ger is not in resources/languages.tsv. German is"),
+        ({"mixtures": {"laptop": {"kept_out": ["fra_Latn"]}}}, "mixtures.laptop.kept_out needs fra_Latn, which is not one of `languages`"),
+        ({"mixtures": {"laptop": {"kept_out": "nld_Latn"}}}, "kept_out: 'nld_Latn' must be a list: write [nld_Latn]"),
+        ({"mixtures": {"laptop": {"kept_out": None}}}, "mixtures.laptop: kept_out is missing"),
+        ({"mixtures": {"laptop": {"temperature": math.inf}}}, "temperature: inf is no number to work with"),
+        ({"mixtures": {"laptop": {"temperature": math.nan}}}, "temperature: nan is no number to work with"),
+        ({"mixtures": {"laptop": {"temperature": "5,5"}}}, "Write a point for the comma: 5.5"),
+        ({"mixtures": {"laptop": {"phases": {"share": 1}}}}, "phases: it is a mapping, and must be a list: begin each entry with `- `"),
+        ({"models": {"gemma-3-270m-trimmed": {"trim": {"languages": ["ger_Latn"]}}}}, "trim.languages: ger_Latn is not in"),
+        ({"models": {"mine": {"path": "/"}}}, "config: models.mine: licence and parameters are missing. A model has exactly one of"),
+        ({"models": {"mine": {"base": "gemma-3-270m"}}}, "models.mine: trim; or mixture and sft are missing"),
+        ({"models": {"mine": {"pth": "/", "licence": "x", "parameters": 1}}}, "pth is no key here. Did you mean path?"),
+        ({"models": {"mine": {"path": "/", "licence": "x", "parameters": "270M"}}}, "Write out the digits: 270000000"),
+        ({"models": {"mine": None}}, "models.mine has nothing behind it"),
+        ({"models": {"mine": "/tmp"}}, "models.mine: '/tmp' must be a mapping"),
+        ({"models": {"gemma-3-270m-lifted": {"sft": {"learning_rate": "5e-4"}}}}, "'5e-4' is text; it must be a number. YAML reads an exp"),
+        ({"models": {"gemma-3-270m-lifted": {"sft": {"learning_rate": "5e-4"}}}}, "write 5.0e-4, without quotation marks"),
+        ({"models": {"gemma-3-270m-lifted": {"sft": {"packing": "n"}}}}, "'n' is text. Write true or false"),
+        ({"models": {"gemma-3-270m-lifted": {"sft": {"batch_size": 8.0}}}}, "8.0 must be a whole number: write 8."),
+        (
+            {"models": {"gemma-3-270m-lifted": {"sft": {"learning_rat": 1}}}},
+            "lifted.sft: learning_rat is no key here. Did you mean learning_rate?",
+        ),
+        ({"evaluate": {"batch_size": "16"}}, "'16' is text. Give the number without quotation marks: 16."),
+        (
+            {"evaluate": {"benchmarks": {"udhr": {"limit": "1,000"}}}},
+            "udhr.limit: '1,000' is text; it must be a whole number. Write the digits",
+        ),
+        ({"evaluate": {"benchmarks": {"udhr": {"shots": 3}}}}, "udhr.shots: 3 must be a list: write [3]"),
+        ({"evaluate": {"benchmarks": {"belebele": None}}}, "evaluate.benchmarks.belebele has nothing behind it"),
+        ({"evaluate": {"shards": None, "shard_minutes": None}}, "evaluate: shards; or shard_minutes is missing"),
+        ({"evaluate": []}, "evaluate: it is a list, and must be a mapping"),
+        ({"evaluate": None}, "config: evaluate is missing"),
+        (
+            {"evaluate": {"comet": {"c": {"path": "/", "encoder": {"pth": "/"}, "licence": "x", "parameters": 1}}}},
+            "c.encoder: pth is no key here",
+        ),
+        ({"decontamination": {"similarity": "50%"}}, "Write it as a share, without %: 0.5"),
+        ({"empty_corpus": False}, "empty_corpus: False is a truth value. Without quotation marks YAML reads no"),
+        ({"cleaning": [{"filter": "length"}]}, "cleaning.0: min and max are missing"),
+        ({"cleaning": [{"filter": "lenght"}]}, "Did you mean length?"),
         ({"evaluate": {"metrics": ["chrf"]}}, "chrF++ must be among them"),
         ({"evaluate": {"metrics": ["BLEU"]}}, "chrF++ must be among them"),
         ({"evaluate": {"significance": "randomization"}}, "evaluate.significance"),
@@ -97,7 +145,7 @@ def test_null_removes_a_key():
         ({"pivots": ["eng_Latn"], "mixtures": {"laptop": {"shares": {"zho_Hans": None, "eng_Latn": 0.08}}}}, "zho is none of the pivots"),
         ({"languages": ["eng_Latn", "zho_Hans"]}, "trim.languages needs deu_Latn"),
         ({"languages": ["eng_Latn", "zho_Hans", "deu_Latin"]}, "deu_Latin"),
-        ({"languages": ["eng_Latn", "zho_Hans", "ger_Latn"]}, "ger_Latn is not in resources/languages.tsv. Did you mean"),
+        ({"languages": ["eng_Latn", "zho_Hans", "ger_Latn"]}, "languages: ger_Latn is not in resources/languages.tsv. German is deu_Latn."),
         ({"languages": ["eng_Latn", "deu_Latn"]}, "the pivot zho_Hans must also be one of `languages`"),
         ({"corpora": ["scratch"]}, "Did you mean scratch-l10n"),
         ({"corpora": {"nllb-seed": {}}}, "nllb-seed has no package. Name its file, archive or folder: {nllb-seed: {path: ...}}"),
@@ -149,6 +197,18 @@ def test_mistakes_are_named(change, message):
         config.resolve({"recipe": "laptop"} | change)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "given schemas" not in str(caught.value)
+
+
+def test_a_recipe_is_read_strictly(tmp_path):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/a.yaml").write_text("languages: all\npivots: []\nlanguages: []\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"a\.yaml: the key languages is there twice, in lines 1 and 3"):
+        config.resolve({"recipe": "a"}, tmp_path)
+
+
+def test_a_mapping_over_a_list_of_mappings_replaces_it():
+    assert config.merged({"cleaning": [{"filter": "copy"}]}, {"cleaning": {"a": 1}}) == {"cleaning": {"a": 1}}
 
 
 def test_models_in_a_circle(laptop):

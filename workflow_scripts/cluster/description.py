@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ..common import tables
-from ..common.cli import UserError
+from ..common import strict_yaml, tables
 
 PATH = tables.ROOT / "profiles" / "slurm" / "cluster.yaml"
 Cluster = dict[str, Any]
@@ -12,11 +11,6 @@ Cluster = dict[str, Any]
 
 def read(path: Path = PATH) -> Cluster:
     """The checked description. Raises `UserError` for broken YAML, an unknown key or a value out of range."""
-    import yaml
-
-    try:
-        cluster = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from error
-    tables.check(cluster, tables.SCHEMAS / "cluster.schema.json", f"profiles/slurm/{path.name}")
+    cluster = strict_yaml.read(path)
+    tables.check(cluster, tables.SCHEMAS / "cluster.schema.json", f"profiles/slurm/{path.name}", exact=True)
     return cluster

@@ -1,10 +1,10 @@
 """The config of a run: a recipe with overrides, checked against its schema and against the tables it names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import harness, tables
+from . import harness, strict_yaml, tables
 from .cli import UserError
 from .languages import registry
 
@@ -20,6 +20,8 @@ KINDS: dict[str, dict[str, Any]] = {
 # What the tokens of each language must keep for a model to be trained on them, where the config says nothing.
 AUDIT = {"max_rows_cut": 0.05, "max_rows_without_target": 0.01, "min_completion_kept": 0.9}
 MOST_RECIPES = 8  # laid over one another
+# Where the keys are names of the user's choice, so that null can only mean to take one out.
+NAMED = ("models", "mixtures", "corpora", "instructions.general.sets", "evaluate.benchmarks", "evaluate.harness", "evaluate.comet")
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
@@ -31,7 +33,7 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
     for key, value in over.items():
         if value is None:
             result.pop(key, None)
-        elif isinstance(value, Mapping) and isinstance(result.get(key), list):
+        elif isinstance(value, Mapping) and _names(result.get(key)):
             result[key] = merged({name: {} for name in result[key]}, value)  # a list of names, some of which get settings now
         elif isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
             result[key] = merged(result[key], value)
@@ -40,10 +42,28 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
     return result
 
 
+def _names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _check_nulls(layer: Mapping[str, Any], below: Mapping[str, Any]) -> None:
+    """Raise `UserError` where null would take out a name that is not there: a slip of the pen, or settings forgotten."""
+    for place in NAMED:
+        own: Any = layer
+        there: Any = below
+        for key in place.split("."):
+            own = own.get(key) if isinstance(own, Mapping) else None
+            there = there.get(key) if isinstance(there, Mapping) else None
+        for name in own if isinstance(own, Mapping) else ():
+            if own[name] is None and name not in (there or ()):
+                raise UserError(
+                    f"config: {place}.{name} has nothing behind it. That takes out an entry of the recipe, and it has none of "
+                    "that name. To add one, give its settings, or {} where it needs none."
+                )
+
+
 def resolve(config: Config, root: Path = tables.ROOT) -> Config:
     """The whole config: the recipe it names, its own keys on top, defaults filled, everything checked. Raises `UserError`."""
-    import yaml
-
     layers = [config]
     while (recipe := layers[0].get("recipe")) is not None:  # a recipe may itself lay its keys over another one
         path = root / "recipes" / f"{recipe}.yaml"
@@ -52,11 +72,12 @@ def resolve(config: Config, root: Path = tables.ROOT) -> Config:
             raise UserError(f"config: there is no recipe {recipe}. Choose one of: {known}.")
         if len(layers) > MOST_RECIPES:
             raise UserError(f"config: recipe {recipe} is laid over itself.")
-        layers.insert(0, yaml.safe_load(path.read_text(encoding="utf-8")))
+        layers.insert(0, strict_yaml.read(path))
     config = {}
     for layer in layers:
+        _check_nulls(layer, config)
         config = merged(config, {key: value for key, value in layer.items() if key != "recipe"})
-    tables.check(config, tables.SCHEMAS / "config.schema.json", "config")
+    tables.check(config, tables.SCHEMAS / "config.schema.json", "config", exact=True)
     if config["languages"] == "all":
         config["languages"] = list(registry())
     _check_names(config)
@@ -67,37 +88,43 @@ def resolve(config: Config, root: Path = tables.ROOT) -> Config:
 
 def _check_names(config: Config) -> None:
     """Every name in the config must be a row of its table, and what belongs together must agree."""
-    named: dict[str, list[str]] = {
-        "languages": [*config["languages"], *config["pivots"]],
-        "corpora": list(config["corpora"]),
-        "templates": config["instructions"]["translation"]["templates"],
-        "instruction_sets": list(config["instructions"]["general"]["sets"]),
-        "benchmarks": list(config["evaluate"]["benchmarks"]),
-        harness.TABLE: list(config["evaluate"].get("harness", ())),
-        "packages": [name for model in config["models"].values() for name in model.get("package", ())],
-    }
-    asked = {name: own.get("template", config["evaluate"]["template"]) for name, own in config["evaluate"]["benchmarks"].items()}
-    named["templates"] = [*named["templates"], config["evaluate"]["template"], *asked.values()]
-    for mixture in config["mixtures"].values():
-        named["languages"] += mixture["kept_out"]
-        named["corpora"] = [*named["corpora"], *mixture["corpus_caps"]]
-    for model in config["models"].values():
-        named["languages"] += model.get("trim", {}).get("languages", ())
-    for table, keys in named.items():
+    evaluate = config["evaluate"]
+    asked = {name: own.get("template", evaluate["template"]) for name, own in evaluate["benchmarks"].items()}
+    named: list[tuple[str, str, Iterable[str]]] = [
+        ("languages", "languages", config["languages"]),
+        ("languages", "pivots", config["pivots"]),
+        ("corpora", "corpora", config["corpora"]),
+        ("templates", "instructions.translation.templates", config["instructions"]["translation"]["templates"]),
+        ("templates", "evaluate.template", [evaluate["template"]]),
+        *(("templates", f"evaluate.benchmarks.{name}.template", [template]) for name, template in asked.items()),
+        ("instruction_sets", "instructions.general.sets", config["instructions"]["general"]["sets"]),
+        ("benchmarks", "evaluate.benchmarks", evaluate["benchmarks"]),
+        (harness.TABLE, "evaluate.harness", evaluate.get("harness", ())),
+    ]
+    for name, mixture in config["mixtures"].items():
+        named.append(("languages", f"mixtures.{name}.kept_out", mixture["kept_out"]))
+        named.append(("languages", f"mixtures.{name}.pivots", mixture.get("pivots", ())))
+        named.append(("corpora", f"mixtures.{name}.corpus_caps", mixture["corpus_caps"]))
+    for name, model in config["models"].items():
+        named.append(("languages", f"models.{name}.trim.languages", model.get("trim", {}).get("languages", ())))
+        named.append(("packages", f"models.{name}.package", model.get("package", ())))
+    for name, entry in comets(config).items():
+        named.append(("languages", f"evaluate.comet.{name}.languages", entry.get("languages", ())))
+    for table, where, keys in named:
         for key in keys:
-            tables.row(table, key)
+            if table == "languages" and key == "all":
+                raise UserError(f"config: {where}: all stands for every language only as `languages: all`, without a list.")
+            tables.row(table, key, where=f"config: {where}: ")
     if with_terms := [
         name for name in config["instructions"]["translation"]["templates"] if "{terms}" in tables.row("templates", name)["text"]
     ]:
         raise UserError(f"config: instructions.translation.templates: {with_terms[0]} is for translation under constraints.")
-    if len(set(config["languages"])) != len(config["languages"]):
-        twice = sorted({code for code in config["languages"] if config["languages"].count(code) > 1})
-        raise UserError(f"config: languages: {', '.join(twice)} is listed twice.")
     for pivot in config["pivots"]:
         if pivot not in config["languages"]:
             raise UserError(f"config: the pivot {pivot} must also be one of `languages`.")
     known = set(config["languages"])
     asked_for = {f"models.{name}.trim.languages": model["trim"]["languages"] for name, model in config["models"].items() if "trim" in model}
+    asked_for |= {f"mixtures.{name}.kept_out": mixture["kept_out"] for name, mixture in config["mixtures"].items()}
     asked_for["instructions.general.sets"] = general_languages(config)
     for where, codes in asked_for.items():
         if lost := [code for code in codes if code not in known]:
@@ -145,8 +172,6 @@ def _check_names(config: Config) -> None:
         for where, source in ((name, entry), (f"{name}.encoder", entry["encoder"])):
             if "path" in source and not Path(source["path"]).expanduser().is_dir():
                 raise UserError(f"config: evaluate.comet.{where}.path: {source['path']} is not a folder.")
-        for code in entry.get("languages", ()):
-            tables.row("languages", code)
     for name, settings in config["evaluate"].get("harness", {}).items():
         if "path" in settings and not Path(settings["path"]).expanduser().is_dir():
             raise UserError(f"config: evaluate.harness.{name}.path: {settings['path']} is not a folder.")

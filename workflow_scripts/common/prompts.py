@@ -7,9 +7,13 @@ from . import languages, tables
 
 
 def language_name(code: str, wording_language: str) -> str:
-    """The name of a language as a wording says it: English wordings use the English name, others the language's own name."""
-    language = languages.get(code)
-    return language.name if wording_language == "eng_Latn" else language.autonym
+    """The name of a language as a wording says it: in English that of languages.tsv, in other languages CLDR's there ("德语")."""
+    if wording_language == "eng_Latn":
+        return languages.get(code).name
+    from . import cldr
+
+    languages.get(code)
+    return cldr.names_in(wording_language)[code]
 
 
 def request(template: str, source_language: str, target_language: str, text: str, terms: Sequence[str] = ()) -> str:

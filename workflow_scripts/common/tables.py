@@ -21,17 +21,17 @@ def _validator(schema: Path) -> Any:
     return jsonschema_rs.Draft202012Validator(read_json(schema))
 
 
-def check(row: Any, schema: Path, where: str) -> None:
-    """Raise one `UserError` naming the place and the rule that `row` breaks."""
-    if _validator(schema).is_valid(row):
-        return
-    import jsonschema  # slower, with the better messages
+def check(row: Any, schema: Path, where: str, exact: bool = False) -> None:
+    """Raise one `UserError` naming the place in `row` and the rule that it breaks.
 
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(read_json(schema)).iter_errors(row))
-    if error is not None:
-        field = ".".join(str(part) for part in error.absolute_path)
-        hint = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
-        raise UserError(f"{where}: {field + ': ' if field else ''}{error.message}. {hint}".rstrip())
+    `exact`, for settings: 8.0 is no whole number, and neither NaN nor infinity is a number, which JSON Schema lets pass.
+    """
+    if not exact and _validator(schema).is_valid(row):
+        return
+    from . import mistakes  # imports jsonschema: slower, with what it takes to tell why
+
+    if wrong := mistakes.find(row, read_json(schema)):
+        raise UserError(f"{where}: {wrong}")
 
 
 @cache
@@ -79,14 +79,12 @@ def columns(name: str) -> list[str]:
     return list(next(iter(read(name).values())))
 
 
-def row(name: str, key: str, folder: Path = RESOURCES) -> dict[str, str]:
-    """One row of a table, or a `UserError` that names the nearest keys."""
+def row(name: str, key: str, folder: Path = RESOURCES, where: str = "") -> dict[str, str]:
+    """One row of a table, or a `UserError` that names the nearest keys, and the place that asked for it."""
     rows = read(name, folder)
     if key not in rows:
-        import difflib
+        from . import codes, mistakes
 
-        near = difflib.get_close_matches(key, rows, n=3, cutoff=0.4)
-        raise UserError(
-            f"{key} is not in resources/{name}.tsv." + (f" Did you mean {', '.join(near)}?" if near else "") + " Add a row for it."
-        )
+        meant = codes.meant(key) if name == "languages" else mistakes.near(key, rows) or " Add a row for it."
+        raise UserError(f"{where}{key} is not in resources/{name}.tsv.{meant}")
     return rows[key]
