@@ -143,10 +143,11 @@ def test_marks_around_each_row(base: Path, tmp_path: Path, template: str, expect
     assert [found[name] for name in MARKS] == expected
 
 
-def test_a_bos_in_the_text_of_a_row_is_found(base: Path, tmp_path: Path) -> None:
+def test_a_row_with_a_bos_in_its_text_is_left_out_and_counted(base: Path, tmp_path: Path) -> None:
     mixture = written(tmp_path / "m.parquet", row("deu_Latn", "The <bos> cat.", "Die Katze."), row("deu_Latn", "The cat.", "Katze."))
     facts = audited(load(base), base, mixture)
-    assert [of(facts, "deu_Latn")[name] for name in MARKS] == [0, 1, 0, 0]
+    found = of(facts, "deu_Latn")
+    assert [found[name] for name in (*MARKS, "rows_with_marks", "rows_without_target", "rows_dropped")] == [0, 0, 0, 0, 1, 1, 0]
 
 
 def test_one_token_for_beginning_and_end(base: Path, tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def test_a_cut_conversation_keeps_the_answers_before_the_cut(base: Path, tmp_pat
             prepared, _ = train.in_training_order(rows, SETTINGS, 1)
             assert (prepared["input_ids"][0], prepared["labels"][0]) == (ids[:left], learnt[:left])
             kept, whole = (sum(label != -100 for label in some) for some in (learnt[:length], learnt))
-            assert [fact.value for fact in facts] == [1, left, kept, int(kept < whole), 0]
+            assert [fact.value for fact in facts] == [1, left, kept, int(kept < whole), 0, 0]
     with pytest.raises(cli.UserError, match="Raise max_length"):
         train.encode(tokenizer, data, next(place for place, label in enumerate(labels) if label != -100), "lifted")
 
@@ -228,7 +228,7 @@ def test_rows_with_nothing_to_learn_are_counted(base: Path, tmp_path: Path) -> N
     assert [found["deu_Latn", name] for name in ("rows", "rows_truncated", "rows_dropped")] == [3, 1, 1]
     assert found["deu_Latn", "tokens"] == sum(len(ids) for ids, _ in rows)
     assert found["deu_Latn", "completion_tokens"] == sum(len(ids) - prompt for ids, (prompt,) in rows)
-    assert [found["zul_Latn", name] for name in tokens.MEASURES] == [1, 0, 0, 0, 1]
+    assert [found["zul_Latn", name] for name in tokens.MEASURES] == [1, 0, 0, 0, 1, 0]
     polars.DataFrame(given[1:3]).write_parquet(tmp_path / "mixture.parquet")
     with pytest.raises(cli.UserError, match="Raise max_length"):
         train.encode(tokenizer, tmp_path / "mixture.parquet", 60, "lifted")
@@ -469,12 +469,12 @@ print(torch.get_num_threads())
     for more, threads in (({}, "1"), ({"OMP_NUM_THREADS": "3"}, "7")):
         found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment | more, capture_output=True, text=True)
         assert found.stdout.strip() == threads, found.stderr
-    for given, seen in ((None, "0"), ("2,3", "2"), ("", "")):
+    for given, seen in ((None, "0" if torch.cuda.device_count() else None), ("2,3", "2"), ("", "")):
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         if given is not None:
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
         train.take_one_gpu()
-        assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
+        assert os.environ.get("CUDA_VISIBLE_DEVICES") == seen
 
 
 def test_what_a_checkpoint_belongs_to(base: Path, tmp_path: Path) -> None:

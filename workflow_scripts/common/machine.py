@@ -19,6 +19,15 @@ def cpus(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> int:
     return max(1, int(min(found)))
 
 
+def gpus_given(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether somebody gave this job GPUs: Slurm, or whoever named the visible ones. `CUDA_VISIBLE_DEVICES=""` asks for none."""
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return visible.strip() not in ("", "-1")
+    slurm = (environment.get(name, "") for name in ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE"))
+    return any(value not in ("", "0") for value in slurm)
+
+
 def free_mb(root: Path = ROOT) -> float:
     """Megabytes that can still be taken: what the machine has available, or less where a control group's limit is nearer.
 
