@@ -432,6 +432,45 @@ def test_the_launcher_starts_one_process_and_ends_as_it_ends(base: Path, whole: 
         (tmp_path / "away").rename(base / "manifest.json")
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_a_job_that_was_given_gpus_and_sees_none_does_not_train(base: Path, whole: Path, tmp_path: Path, gpus: int) -> None:
+    arguments = command(base, whole / "mixture.parquet", tmp_path, epochs=0.1)
+    program = [sys.executable, "-m", "workflow_scripts.models.launch", "--nodes", "1", "--gpus", str(gpus), *arguments]
+    usual = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "CUDA", "PIVOTLIFT"))}
+    usual |= {"OMP_NUM_THREADS": "1"}
+    for given in ({"CUDA_VISIBLE_DEVICES": "0,1"}, {"SLURM_GPUS_ON_NODE": "2", "SLURM_JOB_GPUS": "0,1"}):
+        ended = subprocess.run(program, cwd=ROOT, env=usual | given, capture_output=True, text=True)
+        assert ended.returncode == 1 and "Traceback" not in ended.stderr
+        for word in ("error: this job was given GPUs", "PyTorch sees none", "nvidia-smi", torch.__version__, "--gres", "PIVOTLIFT_CPU=1"):
+            assert word in ended.stderr
+        assert not (tmp_path / "work").exists()
+    if gpus == 1:
+        for told in ({"CUDA_VISIBLE_DEVICES": "0", "PIVOTLIFT_CPU": "1"}, {"CUDA_VISIBLE_DEVICES": ""}):
+            assert subprocess.run(program, cwd=ROOT, env=usual | told).returncode == 0
+
+
+def test_the_card_names_what_the_hub_knows(base: Path, tmp_path: Path) -> None:
+    """The nearest given ancestor, through models that were made from it here, and corpora that the hub has."""
+    import yaml
+
+    manifest = files.read_json(base / "manifest.json") | {"settings": {"hub": "google/gemma-3-270m", "revision": "a"}}
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/model").symlink_to(base / "model")
+    files.write_json(tmp_path / "base/manifest.json", manifest)
+    data = mixture(tmp_path / "mixture.parquet", 4)
+    named = polars.when(polars.int_range(polars.len()) % 2 == 0).then(polars.lit("nllb-seed")).otherwise("corpus").alias("corpus")
+    polars.read_parquet(data).with_columns(named).write_parquet(data)
+    train.main(command(tmp_path / "base", data, tmp_path))
+    (tmp_path / "again").mkdir()
+    train.main(command(tmp_path, data, tmp_path / "again"))
+    for place in (tmp_path, tmp_path / "again"):
+        front = yaml.safe_load((place / "model/README.md").read_text(encoding="utf-8").split("---")[1])
+        assert front["base_model"] == "google/gemma-3-270m"
+        assert front["datasets"] == ["openlanguagedata/oldi_seed"]
+        assert files.read_json(place / "manifest.json")["hub"] == "google/gemma-3-270m"
+
+
 def test_several_nodes_need_a_slurm_job(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     with pytest.raises(cli.UserError, match="only inside a Slurm job of 2 nodes"):

@@ -79,8 +79,10 @@ class Marks:
         self.ids = special.union(tokenizer.all_special_ids, ends, behind)
         texts = {number: added.get(number) or tokenizer.decode([number]) for number in self.ids}
         self.ids = {number for number, text in texts.items() if text.strip()}
+        # A mark is looked for in the text as it is or, with this flag, as the tokenizer's normaliser leaves it.
+        flagged = {number for number, token in tokenizer.added_tokens_decoder.items() if token.normalized}
         self.named = self._pattern(texts[number] for number in self.ids)
-        self.normalised = self._pattern(self._normalise(texts[number]) for number in self.ids)
+        self.normalised = self.backend.normalizer and self._pattern(self._normalise(texts[number]) for number in self.ids & flagged)
 
     @staticmethod
     def _pattern(texts: Iterable[str]) -> re.Pattern[str]:
@@ -92,7 +94,7 @@ class Marks:
     def inside(self, text: str) -> bool:
         """Whether the tokenizer reads one of the marks in a turn's own text."""
         # Looked for as text first: that takes a hundredth of the time.
-        if not self.named.search(text) and not (self.backend.normalizer and self.normalised.search(self._normalise(text))):
+        if not self.named.search(text) and not (self.normalised and self.normalised.search(self._normalise(text))):
             return False
         return not self.ids.isdisjoint(self.backend.encode(text, add_special_tokens=False).ids)
 
