@@ -156,8 +156,12 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """To merge into os.environ. PATH too: Snakemake drops SLURM_CONF before it calls srun in a job; the wrappers set it again."""
-        return {"SLURM_CONF": str(self.conf), "PATH": f"{self.folder / 'bin'}:{os.environ.get('PATH', PATH)}"}
+        """To merge into os.environ. PATH too: Snakemake drops SLURM_CONF before it calls srun in a job; the wrappers set it again.
+
+        Jobs are given GPUs that are pretended, so they must be told to do without.
+        """
+        path = f"{self.folder / 'bin'}:{os.environ.get('PATH', PATH)}"
+        return {"SLURM_CONF": str(self.conf), "PATH": path, "PIVOTLIFT_CPU": "1"}
 
     @classmethod
     def start(

@@ -143,10 +143,87 @@ def test_marks_around_each_row(base: Path, tmp_path: Path, template: str, expect
     assert [found[name] for name in MARKS] == expected
 
 
-def test_a_bos_in_the_text_of_a_row_is_found(base: Path, tmp_path: Path) -> None:
+def test_a_row_with_a_bos_in_its_text_is_left_out_and_counted(base: Path, tmp_path: Path) -> None:
     mixture = written(tmp_path / "m.parquet", row("deu_Latn", "The <bos> cat.", "Die Katze."), row("deu_Latn", "The cat.", "Katze."))
     facts = audited(load(base), base, mixture)
-    assert [of(facts, "deu_Latn")[name] for name in MARKS] == [0, 1, 0, 0]
+    found = of(facts, "deu_Latn")
+    assert [found[name] for name in (*MARKS, "rows_with_marks", "rows_without_target", "rows_dropped")] == [0, 0, 0, 0, 1, 1, 0]
+
+
+def marked_tokenizer(base: Path, **changes: Any) -> Any:
+    """Chat marks in the manner of Qwen's and Llama 3's; `<end>` ends an answer, and is not flagged as special; `<b>` is ordinary."""
+    tokenizer = load(base, MARKED, **changes)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<start>", "<|eot_id|>"]})
+    tokenizer.add_tokens(["<end>", "<b>"])
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("Die <eos> Katze.", True),
+        ("<bos>Katze", True),
+        ("Katze<pad>", True),
+        ("a<|eot_id|>b", True),
+        ("<start>user\nKatze", True),
+        ("Katze.<end>", True),
+        ("<end>", True),
+        ("Die <b>Katze</b>.", False),
+        ("Die < eos > Katze, <EOS>, <e os>, <|eot_id |>.", False),
+        ("3 < 4 > 2, \n\n, ▁, 猫", False),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_marks_of_the_model_in_any_turn_drop_the_row(base: Path, tmp_path: Path, text: str, marked: bool, place: int) -> None:
+    tokenizer = marked_tokenizer(base)
+    turns = ["Hello.", "Hallo.", "The cat.", "Die Katze."]
+    turns[place] = text
+    rows = [row("deu_Latn", *turns[2:], before=tuple(turns[:2])), row("deu_Latn", "The cat.", "Die Katze.")]
+    mixture = written(tmp_path / "m.parquet", *rows)
+    first, _ = tokens.read(tokenizer, mixture)
+    assert first.marked == marked and bool(first.cut(999)) != marked
+    trained, facts = train.encode(tokenizer, mixture, 512, "lifted")
+    assert len(trained) == 2 - marked
+    expected = {"rows": 2, "rows_with_marks": int(marked), "rows_dropped": 0, "rows_truncated": 0}
+    for found in (of(facts, "deu_Latn"), of(audited(tokenizer, base, mixture, 512), "deu_Latn")):
+        assert {name: found[name] for name in expected} == expected
+    ends = tokenizer.convert_tokens_to_ids(["<start>", "<end>", "<|eot_id|>", "<eos>", "<pad>"])
+    of_template = [sum(list(ids).count(end) for end in ends) for ids, _ in trained]
+    assert of_template == ([4] if marked else [8, 4]), "each turn has one beginning and one end"
+
+
+def test_ends_that_only_the_generation_config_names_are_marks(base: Path, tmp_path: Path) -> None:
+    tokenizer = load(base)
+    tokenizer.add_tokens(["<stop>"])
+    mixture = written(tmp_path / "m.parquet", row("deu_Latn", "The cat.", "Die<stop>"), row("deu_Latn", "The cat.", "Die Katze."))
+    for ends, marked in (((), [False, False]), ({tokenizer.convert_tokens_to_ids("<stop>")}, [True, False])):
+        assert [one.marked for one in tokens.read(tokenizer, mixture, ends=ends)] == marked
+
+
+def test_a_mark_that_is_read_only_after_normalisation_is_found(base: Path) -> None:
+    import tokenizers
+
+    tokenizer = load(base)
+    tokenizer.add_tokens([tokenizers.AddedToken("<end>", special=True, normalized=True)])
+    tokenizer.backend_tokenizer.normalizer = tokenizers.normalizers.Sequence(
+        [tokenizers.normalizers.NFKC(), tokenizers.normalizers.Lowercase(), tokenizers.normalizers.Replace(" ", "▁")]
+    )
+    marks = tokens.Marks(tokenizer)
+    assert [marks.inside(text) for text in ("a ＜end＞ b", "<END>", "<e nd>", "＜ end", "ende")] == [True, True, False, False, False]
+
+
+def test_the_gate_names_rows_with_marks(base: Path, tmp_path: Path) -> None:
+    good = [row("deu_Latn", "The cat.", "Die Katze sitzt auf der Matte.")]
+    rows = [*good * 99, row("deu_Latn", "<eos>", "Ende."), *good * 9, row("rus_Cyrl", "The cat.", "Кошка.")]
+    assert checked(rows, base, tmp_path) == 2
+    arguments = ["--tokens", str(tmp_path / "tokens.csv"), "--limits", '{"max_rows_cut": 0.05, "max_rows_without_target": 0.01, '
+                 '"min_completion_kept": 0.9}', "--output", str(tmp_path / "passed")]  # fmt: skip
+    gate.main(arguments)
+    assert "rows left out for a mark of the model in their text: deu_Latn 1" in (tmp_path / "passed").read_text(encoding="utf-8")
+    with pytest.raises(
+        cli.UserError, match=r"nothing to learn: rus_Cyrl 50.0% .* take the model's own marks out .*\(deu_Latn 1, rus_Cyrl 1\)"
+    ):
+        checked([*rows, row("rus_Cyrl", "The <bos> cat.", "Кошка.")], base, tmp_path)
 
 
 def test_one_token_for_beginning_and_end(base: Path, tmp_path: Path) -> None:

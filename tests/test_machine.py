@@ -44,6 +44,24 @@ def test_slurm_says_what_a_task_has(tmp_path: Path, slurm: str, expected: int) -
     assert machine.cpus(root(tmp_path, "0::/\n", {}), {"SLURM_CPUS_PER_TASK": slurm}) == expected
 
 
+@pytest.mark.parametrize(
+    ("environment", "given"),
+    [
+        ({}, False),
+        ({"SLURM_JOB_ID": "7", "SLURM_GPUS_ON_NODE": ""}, False),
+        ({"SLURM_JOB_ID": "7", "SLURM_GPUS_ON_NODE": "2"}, True),
+        ({"SLURM_JOB_GPUS": "0"}, True),
+        ({"CUDA_VISIBLE_DEVICES": "0,1"}, True),
+        ({"CUDA_VISIBLE_DEVICES": "GPU-6f", "SLURM_JOB_ID": "7"}, True),
+        ({"CUDA_VISIBLE_DEVICES": ""}, False),
+        ({"CUDA_VISIBLE_DEVICES": "-1", "SLURM_GPUS_ON_NODE": "1"}, False),
+        ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, False),
+    ],
+)
+def test_whether_a_job_was_given_gpus(environment: dict[str, str], given: bool) -> None:
+    assert machine.gpus_given(environment) == given
+
+
 def test_this_machine_can_be_asked() -> None:
     assert 1 <= machine.cpus() <= HERE
     assert machine.free_mb() > 100

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from workflow_scripts.common import files, pieces
@@ -69,9 +70,10 @@ def mixed(tmp_path):
         paths = [folder / f"{name}.parquet" for name in (names or range(len(tables)))]
         for table, path in zip(tables, paths, strict=True):
             table.write_parquet(path)
-        facts = mix(paths, "m", settings, tmp_path / "m.parquet", tmp_path)
-        return pl.read_parquet(tmp_path / "m.parquet"), facts
+        facts = mix(paths, "m", settings, run.output, tmp_path)
+        return pl.read_parquet(run.output), facts
 
+    run.output = tmp_path / "m.parquet"
     return run
 
 
@@ -188,6 +190,46 @@ def test_phases_come_in_order_with_shares_of_their_own_and_no_row_twice(mixed):
     assert mixture["id"].n_unique() == 400
     assert values(facts)["deu_Latn", "rows_drawn:phase 2"] + values(facts)["swh_Latn", "rows_drawn:phase 2"] == 100
     assert values(facts)["eng_Latn", "share_planned"] == pytest.approx(0.375)
+
+
+def noise(part, whole, drawn):
+    """Standard deviation of how many of `part` rows out of `whole` are among `drawn` that are taken at random."""
+    share = part / whole
+    return (drawn * share * (1 - share) * (whole - drawn) / max(1, whole - 1)) ** 0.5
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_every_tenth_of_a_phase_has_the_shares_of_the_phase(mixed, seed):
+    """For each language, kind and direction, to within sampling noise."""
+    tables = [instructions(code, 2000) for code in ("deu_Latn", "swh_Latn", "tha_Thai")]
+    tables += [instructions("deu_Latn", 900, "constrained"), instructions("tha_Thai", 900, "constrained")]
+    tables += [instructions("eng_Latn", 4000, "general"), instructions("zho_Hans", 4000, "general")]
+    phases = [
+        {"share": 0.45, "shares": {"eng_Latn": 0.5, "zho_Hans": 0.32, "cross-lingual": 0.18}},
+        {"share": 0.25, "shares": {"eng_Latn": 0.2, "cross-lingual": 0.8}, "kinds": {"translation": 1.0}},
+        {"share": 0.3, "shares": {"zho_Hans": 0.4, "cross-lingual": 0.6}},
+    ]
+    kinds = {"translation": 3.0, "constrained": 1.0}
+    settings = SETTINGS | {"examples": 6000, "cap": 6000, "kinds": kinds, "phases": phases, "seed": seed}
+    mixture, _ = mixed(tables, settings)
+    assert json.loads(pq.read_schema(mixed.output).metadata[b"phases"]) == [2700, 1500, 1800]
+    start = 0
+    for phase in phases:
+        rows = mixture[start : start + round(6000 * phase["share"])]
+        start += rows.height
+        groups = Counter(rows.select("language", "kind", "source_language").iter_rows())
+        assert len(groups) > 4
+        for tenth in range(10):
+            few = rows[tenth * rows.height // 10 : (tenth + 1) * rows.height // 10]
+            found = Counter(few.select("language", "kind", "source_language").iter_rows())
+            for group, count in groups.items():
+                expected = count / 10
+                assert abs(found[group] - expected) < 4.5 * noise(count, rows.height, few.height), (phase, tenth, group)
+
+
+def test_a_mixture_without_phases_says_nothing_of_them(mixed):
+    mixed(TABLES, SETTINGS)
+    assert not pq.read_schema(mixed.output).metadata
 
 
 def test_a_later_phase_goes_on_where_the_first_one_stopped():

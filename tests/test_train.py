@@ -213,7 +213,7 @@ def test_a_cut_conversation_keeps_the_answers_before_the_cut(base: Path, tmp_pat
             prepared, _ = train.in_training_order(rows, SETTINGS, 1)
             assert (prepared["input_ids"][0], prepared["labels"][0]) == (ids[:left], learnt[:left])
             kept, whole = (sum(label != -100 for label in some) for some in (learnt[:length], learnt))
-            assert [fact.value for fact in facts] == [1, left, kept, int(kept < whole), 0]
+            assert [fact.value for fact in facts] == [1, left, kept, int(kept < whole), 0, 0]
     with pytest.raises(cli.UserError, match="Raise max_length"):
         train.encode(tokenizer, data, next(place for place, label in enumerate(labels) if label != -100), "lifted")
 
@@ -228,7 +228,7 @@ def test_rows_with_nothing_to_learn_are_counted(base: Path, tmp_path: Path) -> N
     assert [found["deu_Latn", name] for name in ("rows", "rows_truncated", "rows_dropped")] == [3, 1, 1]
     assert found["deu_Latn", "tokens"] == sum(len(ids) for ids, _ in rows)
     assert found["deu_Latn", "completion_tokens"] == sum(len(ids) - prompt for ids, (prompt,) in rows)
-    assert [found["zul_Latn", name] for name in tokens.MEASURES] == [1, 0, 0, 0, 1]
+    assert [found["zul_Latn", name] for name in tokens.MEASURES] == [1, 0, 0, 0, 1, 0]
     polars.DataFrame(given[1:3]).write_parquet(tmp_path / "mixture.parquet")
     with pytest.raises(cli.UserError, match="Raise max_length"):
         train.encode(tokenizer, tmp_path / "mixture.parquet", 60, "lifted")
@@ -432,6 +432,45 @@ def test_the_launcher_starts_one_process_and_ends_as_it_ends(base: Path, whole: 
         (tmp_path / "away").rename(base / "manifest.json")
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_a_job_that_was_given_gpus_and_sees_none_does_not_train(base: Path, whole: Path, tmp_path: Path, gpus: int) -> None:
+    arguments = command(base, whole / "mixture.parquet", tmp_path, epochs=0.1)
+    program = [sys.executable, "-m", "workflow_scripts.models.launch", "--nodes", "1", "--gpus", str(gpus), *arguments]
+    usual = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "CUDA", "PIVOTLIFT"))}
+    usual |= {"OMP_NUM_THREADS": "1"}
+    for given in ({"CUDA_VISIBLE_DEVICES": "0,1"}, {"SLURM_GPUS_ON_NODE": "2", "SLURM_JOB_GPUS": "0,1"}):
+        ended = subprocess.run(program, cwd=ROOT, env=usual | given, capture_output=True, text=True)
+        assert ended.returncode == 1 and "Traceback" not in ended.stderr
+        for word in ("error: this job was given GPUs", "PyTorch sees none", "nvidia-smi", torch.__version__, "--gres", "PIVOTLIFT_CPU=1"):
+            assert word in ended.stderr
+        assert not (tmp_path / "work").exists()
+    if gpus == 1:
+        for told in ({"CUDA_VISIBLE_DEVICES": "0", "PIVOTLIFT_CPU": "1"}, {"CUDA_VISIBLE_DEVICES": ""}):
+            assert subprocess.run(program, cwd=ROOT, env=usual | told).returncode == 0
+
+
+def test_the_card_names_what_the_hub_knows(base: Path, tmp_path: Path) -> None:
+    """The nearest given ancestor, through models that were made from it here, and corpora that the hub has."""
+    import yaml
+
+    manifest = files.read_json(base / "manifest.json") | {"settings": {"hub": "google/gemma-3-270m", "revision": "a"}}
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/model").symlink_to(base / "model")
+    files.write_json(tmp_path / "base/manifest.json", manifest)
+    data = mixture(tmp_path / "mixture.parquet", 4)
+    named = polars.when(polars.int_range(polars.len()) % 2 == 0).then(polars.lit("nllb-seed")).otherwise("corpus").alias("corpus")
+    polars.read_parquet(data).with_columns(named).write_parquet(data)
+    train.main(command(tmp_path / "base", data, tmp_path))
+    (tmp_path / "again").mkdir()
+    train.main(command(tmp_path, data, tmp_path / "again"))
+    for place in (tmp_path, tmp_path / "again"):
+        front = yaml.safe_load((place / "model/README.md").read_text(encoding="utf-8").split("---")[1])
+        assert front["base_model"] == "google/gemma-3-270m"
+        assert front["datasets"] == ["openlanguagedata/oldi_seed"]
+        assert files.read_json(place / "manifest.json")["hub"] == "google/gemma-3-270m"
+
+
 def test_several_nodes_need_a_slurm_job(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     with pytest.raises(cli.UserError, match="only inside a Slurm job of 2 nodes"):
@@ -469,12 +508,12 @@ print(torch.get_num_threads())
     for more, threads in (({}, "1"), ({"OMP_NUM_THREADS": "3"}, "7")):
         found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment | more, capture_output=True, text=True)
         assert found.stdout.strip() == threads, found.stderr
-    for given, seen in ((None, "0"), ("2,3", "2"), ("", "")):
+    for given, seen in ((None, "0" if torch.cuda.device_count() else None), ("2,3", "2"), ("", "")):
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         if given is not None:
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
         train.take_one_gpu()
-        assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
+        assert os.environ.get("CUDA_VISIBLE_DEVICES") == seen
 
 
 def test_what_a_checkpoint_belongs_to(base: Path, tmp_path: Path) -> None:

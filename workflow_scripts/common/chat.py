@@ -73,8 +73,9 @@ def example_texts(tokenizer: Any, conversations: Sequence[Messages], answers: st
 def encode_examples(tokenizer: Any, texts: Sequence[Sequence[str]]) -> list[list[list[int]]]:
     """Token ids of `example_texts`, in the same parts.
 
-    All parts before the last answer together equal `encode_prompt` of the turns before, token for token: where the tokenizer would merge
-    across that seam, the two sides are tokenised on their own. Across the seams before, a token belongs to the part in which it begins.
+    What stands before the last answer equals `encode_prompt` of the turns before, token for token: where the tokenizer would merge across
+    the beginning of an answer, the two sides are tokenised on their own, as they are when the model answers. (So a prompt differs from
+    `encode_prompt` where an earlier answer would merge.) At the end of an earlier answer, a token belongs to the part in which it begins.
     """
     backend = tokenizer.backend_tokenizer  # twice as fast as the tokenizer around it, which makes masks and offsets too
     backend.no_truncation()
@@ -92,11 +93,21 @@ def encode_examples(tokenizer: Any, texts: Sequence[Sequence[str]]) -> list[list
     rows = [[prompt, answer] for prompt, answer in zip(prompt_ids, answer_ids, strict=True)]
     several = [number for number, parts in enumerate(texts) if len(parts) > 2]
     for number, found in zip(several, backend.encode_batch([prompts[number] for number in several], add_special_tokens=False), strict=True):
-        # A token begins where the one before it ends, as offsets may leave out its spaces; those of one character's bytes begin together.
-        begins = [min(begin, end) for (begin, _), (_, end) in zip(found.offsets, [(0, 0), *found.offsets], strict=False)]
-        seams = [bisect_left(begins, end) for end in accumulate(map(len, texts[number][:-2]))]
-        rows[number][:1] = [found.ids[begin:end] for begin, end in pairwise([0, *seams, len(begins)])]
+        ids, begins = found.ids, token_begins(found)
+        ends = list(accumulate(map(len, texts[number][:-2])))
+        if merging := sorted(set(ends[::2]) - {*begins, len(prompts[number])}):  # every second part is an answer
+            cuts = list(pairwise([0, *merging, len(prompts[number])]))
+            pieces = backend.encode_batch([prompts[number][begin:end] for begin, end in cuts], add_special_tokens=False)
+            ids = [token for piece in pieces for token in piece.ids]
+            begins = [start + begin for (start, _), piece in zip(cuts, pieces, strict=True) for begin in token_begins(piece)]
+        seams = [bisect_left(begins, end) for end in ends]
+        rows[number][:1] = [ids[begin:end] for begin, end in pairwise([0, *seams, len(begins)])]
     return rows
+
+
+def token_begins(found: Any) -> list[int]:
+    """Where each token begins: where the one before it ends, as offsets may leave out its spaces. Those of one character begin together."""
+    return [min(begin, end) for (begin, _), (_, end) in zip(found.offsets, [(0, 0), *found.offsets], strict=False)]
 
 
 def encode_example(tokenizer: Any, messages: Messages, asking: Asking = NOTHING) -> tuple[list[int], list[int]]:

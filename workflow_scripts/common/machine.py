@@ -19,6 +19,15 @@ def cpus(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> int:
     return max(1, int(min(found)))
 
 
+def gpus_given(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether somebody gave this job GPUs: Slurm, or whoever named the visible ones. `CUDA_VISIBLE_DEVICES=""` asks for none."""
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return visible.strip() not in ("", "-1", "NoDevFiles")  # the last is what Slurm writes for none
+    devices = (environment.get(name, "") for name in ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS"))  # "0" is the first one
+    return any(devices) or environment.get("SLURM_GPUS_ON_NODE", "0") not in ("", "0")
+
+
 def free_mb(root: Path = ROOT) -> float:
     """Megabytes that can still be taken: what the machine has available, or less where a control group's limit is nearer.
 

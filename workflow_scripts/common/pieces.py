@@ -1,6 +1,6 @@
 """Parquet in pieces, for tables that are larger than memory. The same rows in the same pieces give the same bytes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,15 +29,16 @@ def arrow(frame: pl.DataFrame) -> pa.Table:
 
 
 @contextmanager
-def writer(path: Path, schema: pl.Schema) -> Iterator[Callable[[pl.DataFrame], None]]:
+def writer(path: Path, schema: pl.Schema, metadata: Mapping[str, str] | None = None) -> Iterator[Callable[[pl.DataFrame], None]]:
     """Give a function that appends a row group; the file is whole or absent, as with `whole_file`.
 
-    A row group is written while the next one is made; no more than these two are in memory.
+    `metadata` goes into the file's own. A row group is written while the next one is made; no more than these two are in memory.
     """
     waiting: list[Future[None]] = []
+    columns = arrow(schema.to_frame()).schema
     with (
         whole_file(path) as part,
-        pq.ParquetWriter(part, arrow(schema.to_frame()).schema, compression="zstd") as file,
+        pq.ParquetWriter(part, columns.with_metadata(metadata) if metadata else columns, compression="zstd") as file,
         ThreadPoolExecutor(1) as worker,
     ):
 

@@ -1,7 +1,8 @@
 """Which rows of the instruction files are drawn, and where in the mixture each one comes, from small columns alone.
 
-All follows from SHA-256 of the seed and a row's id (its first 64 bits, big-endian): first the order in which a group's rows are drawn,
-then the order of the mixture. So neither threads, nor the order of files, nor other languages change which rows of a group come first.
+All follows from SHA-256 of the seed and a row's id (its first 64 bits, big-endian): the order in which a group's rows are drawn, which
+of them go to which phase, and the order inside a phase. These are three hashes that know nothing of each other, so every part of a phase
+has the phase's shares. Neither threads, nor the order of files, nor other languages change which rows of a group come first.
 """
 
 import hashlib
@@ -119,6 +120,10 @@ def draw(paths: Sequence[Path], stock: Stock, counts: Mapping[Group, Sequence[in
         keys = hashes(f"{seed} order", drawn_ids)
         order = np.argsort(keys, kind="stable")
         phase = np.repeat(np.arange(len(in_phases)), in_phases)
+        if len(in_phases) > 1:
+            dealt = np.empty_like(phase)
+            dealt[np.argsort(hashes(f"{seed} phase", drawn_ids), kind="stable")] = phase
+            phase = dealt[order]
         file = np.concatenate([np.full(len(vein.rows), vein.file, np.int32) for vein in veins])
         row = np.concatenate([vein.rows for vein in veins])
         found.append((file[chosen][order], row[chosen][order], turn[order].astype(np.uint32), phase.astype(np.uint8), keys[order]))

@@ -4,6 +4,7 @@ Rows are first dealt out to at most 64 files of consecutive places (Arrow, uncom
 order and appended to the output. So the text is read twice and written twice, whatever its size.
 """
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -19,13 +20,17 @@ from .draw import Drawn, suffixed
 MOST = 64  # files at once
 
 
-def gather(paths: Sequence[Path], drawn: Drawn, output: Path) -> None:
-    """Write the mixture. Deterministic: row groups follow from the number of rows alone."""
+def gather(paths: Sequence[Path], drawn: Drawn, output: Path, phases: Sequence[int] = ()) -> None:
+    """Write the mixture. Deterministic: row groups follow from the number of rows alone.
+
+    The file's metadata says how many rows each of its `phases` has, if it has any.
+    """
     size = -(-len(drawn.place) // (MOST * pieces.ROWS)) * pieces.ROWS  # of a file: whole row groups
     spill = output.with_name(f".{output.name}.spill")
     shutil.rmtree(spill, ignore_errors=True)
     try:
-        with pieces.writer(output, pl.scan_parquet(paths[0]).collect_schema()) as append:
+        notes = {"phases": json.dumps(list(phases))} if phases else {}
+        with pieces.writer(output, pl.scan_parquet(paths[0]).collect_schema(), notes) as append:
             spill.mkdir()
             for path in deal(paths, drawn, size, spill):
                 with pa.memory_map(str(path)) as file:

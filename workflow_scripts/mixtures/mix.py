@@ -40,7 +40,8 @@ def mix(paths: Sequence[Path], name: str, settings: dict[str, Any], output: Path
         if not found:
             break
         stock.leave_out(found)
-    gather(paths, drawn, output)
+    phases = [sum(rows) for rows in zip(*counts.values(), strict=True)] if "phases" in settings else []
+    gather(paths, drawn, output, phases)
     return list(account(name, stock, counts, planned, settings))
 
 

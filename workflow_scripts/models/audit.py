@@ -3,11 +3,12 @@
     python -m workflow_scripts.models.audit --model lifted --base-model FOLDER --mixture laptop.parquet --max-length 256 \\
         --output tokens.csv
 
-The ledger has the five measures of training's own (`tokens.MEASURES`), counted by the same code, and beside them for each language:
+The ledger has the six measures of training's own (`tokens.MEASURES`), counted by the same code, and beside them for each language:
 
     share_rows_cut         rows that lose tokens of their answers to `max_length`, or all of them
     share_completion_kept  tokens of the answers, end marks included, that are left after the cut
-    rows_without_target    rows with nothing to learn: no answer is left after the cut, or none that is more than white space
+    rows_without_target    rows with nothing to learn: no answer is left after the cut, or none that is more than white space; those with
+                           marks in their text, which are not trained on, count here too, and not in the measures of marks below
     tokens_per_row         before the cut; `tokens_per_row_p95`: 95 % of the rows have no more
     tokens_per_word        of the last answers of all rows, where written in this language, cut or not, without the end mark; words are
                            parted by white space. For scripts that do not it is `tokens_per_character` (white space not counted)
@@ -28,16 +29,9 @@ from typing import Any
 
 from ..common import cli, ledger
 from . import tokens
+from .tokens import end_marks
 
 UNSPACED = ("Hans", "Hant", "Jpan", "Khmr", "Laoo", "Mymr", "Thai", "Tibt")  # scripts that do not part words by spaces
-
-
-def end_marks(tokenizer: Any, base: Path) -> frozenset[int]:
-    """The tokens at which the model stops when it answers: those of its generation config, and the tokenizer's EOS."""
-    import transformers
-
-    ends = transformers.GenerationConfig.from_pretrained(base).eos_token_id
-    return frozenset({tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None})
 
 
 def has_all_turns(row: tokens.Row) -> bool:
@@ -86,13 +80,14 @@ class Accounts:
         ends = [self.end_of(part) for part in row.parts[1::2]]
         count = self.counts[row.language]
         count.update(tokens.count(row, kept))
-        count["whole_completion_tokens"] += tokens.learnt(row.parts)
         count["rows_without_target"] += not any(answer.strip() for answer in row.answers[: len(kept) // 2])
-        count["rows_turn_lost"] += not has_all_turns(row)
-        count["rows_without_eos"] += None in ends
-        if bos is not None:
-            count["rows_without_bos"] += ids[:1] != [bos]
-            count["rows_bos_within"] += has_bos_within(ids, bos, self.ends)
+        if not row.marked:
+            count["whole_completion_tokens"] += tokens.learnt(row.parts)
+            count["rows_turn_lost"] += not has_all_turns(row)
+            count["rows_without_eos"] += None in ends
+            if bos is not None:
+                count["rows_without_bos"] += ids[:1] != [bos]
+                count["rows_bos_within"] += has_bos_within(ids, bos, self.ends)
         self.lengths[row.language][len(ids)] += 1
         words = row.answers[-1].split()  # the language of earlier answers is not known
         unspaced = row.target_language.split("_")[1] in UNSPACED
@@ -151,8 +146,10 @@ def main(argv: list[str] | None = None) -> None:
     import transformers
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(arguments.base_model)
-    accounts = Accounts(tokenizer, end_marks(tokenizer, arguments.base_model), arguments.max_length)
-    for row in tokens.read(tokenizer, arguments.mixture, arguments.answers, arguments.asking):
+    tokens.check(tokenizer, arguments.base_model, arguments.max_length)
+    ends = end_marks(tokenizer, arguments.base_model)
+    accounts = Accounts(tokenizer, ends, arguments.max_length)
+    for row in tokens.read(tokenizer, arguments.mixture, arguments.answers, ends, arguments.asking):
         accounts.add(row)
     ledger.write(arguments.output, accounts.facts(arguments.model))
     print(f"{sum(count['rows'] for count in accounts.counts.values())} rows in {len(accounts.counts)} languages")

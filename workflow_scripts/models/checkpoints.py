@@ -9,6 +9,7 @@ A training may be several processes, each with its shard of weights and optimise
 
 import errno
 import fcntl
+import math
 import os
 import pickle
 import re
@@ -16,7 +17,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from ..common.cli import UserError
 MARK = "complete.json"
 FINISHED = "finished"  # beside the checkpoints: the trained model, of which the declared output is a second name
 KEEP = 2
+NAMES = {"loss": "loss", "grad_norm": "gradient's norm"}
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 EXIT_STOPPED = os.EX_TEMPFAIL  # 75: stopped by SIGTERM with a complete checkpoint; the same command goes on
 SHARDS = "pytorch_model_fsdp_0"  # the folder of a checkpoint in which several processes have their weights
@@ -53,6 +55,26 @@ class Stopped(UserError):
     """Training was stopped by SIGTERM; a complete checkpoint is saved. The program ends with `EXIT_STOPPED`."""
 
 
+class Diverged(UserError):
+    """A loss, a gradient or a weight is not finite: nothing that comes after can be right."""
+
+
+def not_finite(weights: Iterable[tuple[str, Any]]) -> list[str]:
+    """The names of tensors that hold NaN or infinity; of sharded ones, this process looks at its own shard."""
+    import torch
+
+    local = ((name, getattr(weight, "to_local", lambda weight=weight: weight)()) for name, weight in weights)
+    return [name for name, weight in local if weight.is_floating_point() and not torch.isfinite(weight).all()]
+
+
+def way_out(learning_rate: float, run: str | Path) -> str:
+    """What to do about a training that diverged."""
+    return (
+        f"Lower sft.learning_rate (now {learning_rate:g}) or raise sft.warmup_ratio, and run again; other settings start anew. With the "
+        f"same ones it would go on from its checkpoints in {run} to the same end."
+    )
+
+
 def place() -> tuple[int, int]:
     """The number of this process in its training, and how many there are; torchrun says both."""
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -62,6 +84,10 @@ def writer(name: str) -> int:
     """The process that wrote a file of a checkpoint, by its name: `__3_0.distcp` and `rng_state_3.pth` are of process 3."""
     number = re.search(r"(?:^|/)(?:__|rng_state_)(\d+)[_.]", name)
     return int(number[1]) if number else 0
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.split("-")[1])
 
 
 def mark(checkpoint: Path) -> None:
@@ -97,23 +123,32 @@ def is_harmless(index: Path) -> bool:
     return True
 
 
-def is_complete(checkpoint: Path) -> bool:
-    """Whether every file is there as it was when the checkpoint was marked."""
+def is_complete(checkpoint: Path, rank: int = 0, processes: int = 1) -> bool:
+    """Whether every file is there as it was when the checkpoint was marked; of several processes, each hashes its own part."""
     if not (checkpoint / MARK).is_file():
         return False
     expected = files.read_json(checkpoint / MARK)
     sizes = all((path := checkpoint / name).is_file() and path.stat().st_size == size for name, (size, _) in expected.items())
-    hashes = sizes and all(files.sha256_file(checkpoint / name) == sha256 for name, (_, sha256) in expected.items())
+    mine = {name: sha256 for name, (_, sha256) in expected.items() if writer(name) % processes == rank}
+    hashes = sizes and all(files.sha256_file(checkpoint / name) == sha256 for name, sha256 in mine.items())
     return hashes and all(is_harmless(path) for path in checkpoint.rglob(INDEX))
 
 
 def newest(folder: Path) -> Path | None:
-    """The newest complete checkpoint of a run, or None. Newer ones that are incomplete or altered are deleted, and named."""
-    for checkpoint in sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
-        if is_complete(checkpoint):
+    """The newest complete checkpoint of a run, or None. Newer ones that are incomplete or altered are deleted, and named.
+
+    All processes call this, and each hashes a part: none waits for one that reads it all, which may take longer than they wait.
+    """
+    import accelerate
+
+    rank, processes = place()
+    found = sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True)
+    for checkpoint in accelerate.utils.broadcast_object_list([found])[0]:  # what the first process sees
+        if all(accelerate.utils.gather_object([is_complete(checkpoint, rank, processes)])):
             return checkpoint
-        print(f"{checkpoint.name} is incomplete or altered: deleted.", file=sys.stderr)
-        shutil.rmtree(checkpoint)
+        if rank == 0:
+            print(f"{checkpoint.name} is incomplete or altered: deleted.", file=sys.stderr)
+            shutil.rmtree(checkpoint)
     return None
 
 
@@ -190,11 +225,31 @@ def fit(trainer: Any, run: Path) -> None:
         nonlocal asked
         asked = True
 
+    def diverged(step: int, what: str, learning_rate: float) -> None:
+        """Stop all processes: each of them comes here at the same step."""
+        good = [path.parent for path in run.glob(f"checkpoint-*/{MARK}") if step_of(path.parent) < step]
+        last = max(good, key=step_of).name if good else "none"
+        trainer.accelerator.end_training()
+        raise Diverged(
+            f"training diverged at step {step} of {trainer.state.max_steps}: {what} (learning rate {learning_rate:.3g}; last good "
+            f"checkpoint: {last}). No model is written. "
+            + ("The base model or the first rows may be at fault. " if step <= 1 else "")
+            + way_out(trainer.args.learning_rate, run)
+        )
+
+    def stop_if_broken(step: int) -> None:
+        """By the weights that are trained; where they are sharded, by all shards."""
+        mine = not_finite((name, weight) for name, weight in trainer.model.named_parameters() if weight.requires_grad)
+        broken = [name for names in accelerate.utils.gather_object([mine]) for name in names]
+        if broken:
+            diverged(step, f"weights are not finite ({broken[0]})", trainer.lr_scheduler.get_last_lr()[0])
+
     class Watch(transformers.TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
             nonlocal start, shown, first
             start = shown = time.monotonic()
             first = state.global_step
+            stop_if_broken(first)  # also a checkpoint of a training that had diverged
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
             if asked:
@@ -204,10 +259,14 @@ def fit(trainer: Any, run: Path) -> None:
             control.should_training_stop |= stopping
 
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+            stop_if_broken(state.global_step)
             mark(run / f"checkpoint-{state.global_step}")
 
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
             nonlocal shown
+            for name in ("loss", "grad_norm"):  # the same in all processes
+                if not math.isfinite(kwargs["logs"].get(name, 0)):
+                    diverged(state.global_step, f"the {NAMES[name]} is {kwargs['logs'][name]}", kwargs["logs"]["learning_rate"])
             now, step, steps = time.monotonic(), state.global_step, state.max_steps
             if rank == 0 and "loss" in kwargs["logs"] and (now - shown >= 10 or step == steps):
                 shown, speed = now, (trainer.tokens_after(step) - trainer.tokens_after(first)) / (now - start)
@@ -216,7 +275,7 @@ def fit(trainer: Any, run: Path) -> None:
                 line = f"step {step}/{steps}  loss {loss:.3f}  {speed:.0f} tokens/s  {left:.0f} min left"
                 print(line, file=sys.stderr, flush=True)
 
-    resume = accelerate.utils.broadcast_object_list([newest(run) if rank == 0 else None])[0]
+    resume = newest(run)
     if resume:
         if (resume / SHARDS).is_dir() != (processes > 1):
             made, now = ("one process", f"{processes} processes") if processes > 1 else ("several processes", "one")

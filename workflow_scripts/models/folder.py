@@ -8,7 +8,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
@@ -44,6 +44,7 @@ HUB_LICENCES = (
     "cc-by-4.0",
     "cc-by-nc-4.0",
 )
+DATASETS = {"nllb-seed": "openlanguagedata/oldi_seed", "ntrex128": "davidstap/NTREX", "tico19-dev": "gmnlp/tico19"}  # hub's names
 MODIFIED = "Modified: the files in this folder were changed and are not the original model. README.md says how they were made."
 HOW = {
     "given": "An existing model, brought into the layout this workflow uses. Its weights were not trained further.",
@@ -145,11 +146,13 @@ def finish(
     licence_note: str,
     notices: Iterable[Path | str] = (),
     sources: Sequence[lineage.Source] = (),
+    hub: str = "",
 ) -> dict[str, Any]:
     """Check a complete model folder, write its NOTICE and model card, and last its manifest; return the manifest.
 
     `notices` are licence files to copy into the folder (paths) and paragraphs for NOTICE (strings), `sources` what the model was trained
-    on. Raises `UserError` as `check` does, and for pickles, which must not travel with a finished model.
+    on, `hub` the hub's name of the given model that it was made from (`hub_of` its base's manifest).
+    Raises `UserError` as `check` does, and for pickles, which must not travel with a finished model.
     """
     folder = Path(folder)
     parameters = check(folder)
@@ -160,7 +163,10 @@ def finish(
             shutil.copyfile(notice, folder / notice.name)
         elif notice:
             add_notice(folder, notice)
-    card = model_card(folder, model=model, kind=kind, base=base, settings=settings, licence=licence, parameters=parameters, sources=sources)
+    hub = hub or settings.get("hub", "")
+    card = model_card(
+        folder, model=model, kind=kind, base=base, settings=settings, licence=licence, parameters=parameters, sources=sources, hub=hub
+    )
     files.write_text(folder / "README.md", card)
     for path in named(folder, ["*"]):
         if not path.stat().st_mode & 0o044:
@@ -178,8 +184,14 @@ def finish(
         "files": hashes,
         "versions": {package: version(package) for package in MANIFEST_VERSIONS},
     }
+    manifest |= {"hub": hub} if hub else {}
     files.write_json(manifest_path, manifest)
     return manifest
+
+
+def hub_of(manifest: Mapping[str, Any]) -> str:
+    """The hub's name of the model that a manifest describes, or of the given one that it was made from; "" where it has none."""
+    return manifest.get("hub") or manifest.get("settings", {}).get("hub", "")
 
 
 def model_card(
@@ -192,6 +204,7 @@ def model_card(
     licence: str,
     parameters: int,
     sources: Sequence[lineage.Source] = (),
+    hub: str = "",
 ) -> str:
     """The README.md of a model: front matter in the hub's format (YAML; its values are written as JSON), then prose."""
     codes = settings.get("languages", settings.get("trim", {}).get("languages", []))
@@ -199,8 +212,10 @@ def model_card(
     front |= {"license": licence.lower()} if licence.lower() in HUB_LICENCES else {"license": "other", "license_name": slug(licence)}
     if codes:
         front["language"] = sorted({code.split("_")[0] for code in codes})
-    if "hub" in settings:
-        front["base_model"] = settings["hub"]
+    if hub:
+        front["base_model"] = hub
+    if known := sorted({DATASETS[source.corpus] for source in sources if source.corpus in DATASETS}):
+        front["datasets"] = known
     terms = ", ".join(path.name for path in named(folder, TERMS))
     lines = [
         "---",

@@ -35,6 +35,12 @@ def listed(figures: Sequence[str]) -> str:
     return ", ".join(figures[:NAMED]) + (f" and {len(figures) - NAMED} more languages" if len(figures) > NAMED else "")
 
 
+def rows_with_marks(facts: Sequence[ledger.Fact]) -> str:
+    """The languages in which rows are left out for a mark of the model in their text, the most rows first."""
+    counted = {fact.language: fact.value for fact in facts if fact.measure == "rows_with_marks" and fact.value}
+    return listed([f"{code} {counted[code]:,}" for code in sorted(counted, key=lambda code: (-counted[code], code))])
+
+
 def check(facts: Sequence[ledger.Fact], limits: Mapping[str, float]) -> int:
     """How many languages have rows; raises `UserError`, naming languages and figures, where any of them is beyond a limit."""
     counted: dict[str, dict[str, float]] = defaultdict(dict)
@@ -52,6 +58,8 @@ def check(facts: Sequence[ledger.Fact], limits: Mapping[str, float]) -> int:
         if beyond:
             faults.append(f"{what}: {listed([f'{code} {shares[code]:.1%}' for code in beyond])} ({limit}: {limits[limit]:g})")
             short |= set(beyond)
+    if short and (marked := rows_with_marks(facts)):
+        advice.append(f"take the model's own marks out of the text, for which rows are left out ({marked})")
     if short:
         longest = max(sorted(short), key=lambda code: of[code]["tokens_per_row_p95"])
         advice.append(
@@ -81,8 +89,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--limits", type=cli.json_object, required=True, help="the config's `audit`, with defaults")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args(argv)
-    languages = check(ledger.read(arguments.tokens), arguments.limits)
-    files.write_text(arguments.output, f"{languages} languages keep the limits of the audit\n")
+    facts = ledger.read(arguments.tokens)
+    languages = check(facts, arguments.limits)
+    left_out = f"rows left out for a mark of the model in their text: {marked}\n" if (marked := rows_with_marks(facts)) else ""
+    files.write_text(arguments.output, f"{languages} languages keep the limits of the audit\n{left_out}")
 
 
 if __name__ == "__main__":

@@ -19,10 +19,12 @@ import random
 import shutil
 import sys
 from array import array
+from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from itertools import accumulate, chain
+from functools import lru_cache
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,42 +32,84 @@ from ..common import chat, cli, files, first_calls, ledger, lineage
 from . import checkpoints, folder, tokens
 
 WINDOW = 16  # batches whose rows are sorted by length together
+PACKED = 1000  # rows that are packed together
 SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 Row = tuple[array, tuple[int, ...]]  # token ids; where answers begin and end by turns (the last one ends with the row)
 
 
+class Rows(list[Row]):
+    """Rows in their order; `phases` says how many are of each phase of the mixture, one after the other."""
+
+    def __init__(self, rows: Iterable[Row] = (), phases: Sequence[int] = ()) -> None:
+        super().__init__(rows)
+        self.phases = list(phases) or [len(self)]
+
+
+def phases_of(rows: Sequence[Row]) -> list[int]:
+    return rows.phases if isinstance(rows, Rows) else [len(rows)]
+
+
 def encode(
-    tokenizer: Any, mixture: Path, max_length: int, model: str, answers: str = "all", asking: chat.Asking = chat.NOTHING
-) -> tuple[list[Row], list[ledger.Fact]]:
+    tokenizer: Any,
+    mixture: Path,
+    max_length: int,
+    model: str,
+    answers: str = "all",
+    ends: Collection[int] = (),
+    asking: chat.Asking = chat.NOTHING,
+) -> tuple[Rows, list[ledger.Fact]]:
     """Tokenise a mixture in its order, cut rows to `max_length` tokens, and account for every language in it by `tokens.MEASURES`.
 
-    `answers`: "all" of a conversation are learnt, or the "last" only. `asking` is the model's, so that prompts are those of evaluation.
+    `answers`: "all" of a conversation are learnt, or the "last" only. `ends`: tokens at which the model stops; they and `asking` are those of `tokens.read`.
     """
     rows: list[Row] = []
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in tokens.read(tokenizer, mixture, answers, asking):
+    ends_of_phases = list(accumulate(tokens.phases(mixture)))
+    phases = [0] * len(ends_of_phases)
+    for place, row in enumerate(tokens.read(tokenizer, mixture, answers, ends, asking)):
         kept = row.cut(max_length)
         counts[row.language].update(tokens.count(row, kept))
         if kept:
             rows.append((array("i", chain(*kept)), tuple(accumulate(map(len, kept[:-1])))))
+            phases[bisect_right(ends_of_phases, place)] += 1
     if not rows:
         raise cli.UserError(f"{mixture}: no row has an answer within max_length={max_length} tokens. Raise max_length.")
     facts = [ledger.Fact("models", code, model, name, counts[code][name]) for code in sorted(counts) for name in tokens.MEASURES]
-    return rows, facts
+    return Rows(rows, phases), facts
 
 
-def by_length(rows: Sequence[Row], batch_size: int, seed: int) -> list[Row]:
+def windows(phases: Sequence[int], batch_size: int) -> Iterator[range]:
+    """Places of rows that may be exchanged with each other: those of at most 16 batches, all of one phase.
+
+    A batch that two phases share is begun by what the earlier one leaves over, and filled up by a window of its own.
+    """
+    start = end = 0
+    for count in phases:
+        end += count
+        while start < end:
+            size = -start % batch_size or WINDOW * batch_size
+            yield range(start, min(start + size, end))
+            start = min(start + size, end)
+
+
+def shuffled(window: range, unit: int, rng: random.Random) -> Iterator[int]:
+    """The places of a window with its units of so many in random order; a short one stays last, or it would shift all after it."""
+    units = [window[start : start + unit] for start in range(0, len(window), unit)]
+    short = [units.pop()] if len(units[-1]) < unit else []
+    rng.shuffle(units)
+    return chain.from_iterable(units + short)
+
+
+def by_length(rows: Sequence[Row], batch_size: int, seed: int) -> Rows:
     """Put rows of similar length into the same batch, to save padding, without moving any far from its place in the mixture.
 
-    Rows are sorted inside windows of 16 batches; the batches of a window are then shuffled, so that length is no curriculum.
+    Rows are sorted inside `windows`; the batches of a window are then shuffled, so that length is no curriculum.
     """
-    rng, size, ordered = random.Random(seed), WINDOW * batch_size, []
-    for start in range(0, len(rows), size):
-        window = sorted(rows[start : start + size], key=lambda row: len(row[0]))
-        batches = [window[i : i + batch_size] for i in range(0, len(window), batch_size)]
-        short = [batches.pop()] if len(batches[-1]) < batch_size else []  # must stay last, or it would shift all after it
-        rng.shuffle(batches)
-        ordered += [row for batch in batches + short for row in batch]
+    rng, phases = random.Random(seed), phases_of(rows)
+    ordered = Rows(phases=phases)
+    for window in windows(phases, batch_size):
+        of_window = sorted((rows[place] for place in window), key=lambda row: len(row[0]))
+        ordered += [of_window[place] for place in shuffled(range(len(window)), batch_size, rng)]
     return ordered
 
 
@@ -76,6 +120,8 @@ def run_key(settings: dict[str, Any], base: str, rows: Sequence[Row]) -> str:
     """
     settings = {name: value for name, value in settings.items() if name not in ("answers", "asking")}
     data = hashlib.sha256()
+    if settings["packing"] or settings["epochs"] > 1:
+        settings["order"] = "windows"  # before, blocks were shuffled over the whole mixture, and all epochs were alike
     for ids, (*earlier, last) in rows:
         # Below zero, places of earlier answers are no token ids, so rows that differ never read the same.
         data.update(array("i", [len(ids), last, *(~place for place in earlier)]).tobytes() + ids.tobytes())
@@ -142,8 +188,11 @@ def limit_threads() -> None:
 
 def take_one_gpu() -> None:
     """See the first visible GPU only; as one of torchrun's processes, leave it to torch to take the GPU of this process's number."""
-    if "LOCAL_RANK" not in os.environ:
-        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0" if torch.cuda.device_count() else None)
+    if "LOCAL_RANK" not in os.environ and visible is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[0]
 
 
 def choose_device(dtype: str) -> tuple[str, str]:
@@ -185,38 +234,100 @@ def adapter(settings: dict[str, Any]) -> Any:
     )
 
 
-def in_training_order(rows: Sequence[Row], settings: dict[str, Any], processes: int) -> tuple[Any, Callable[[int], int]]:
-    """The dataset to train on from first row to last, and how many of its tokens were seen after a number of steps.
+class Order:
+    """The order of a dataset's rows in each epoch, and how many tokens were seen after a number of steps.
+
+    The first epoch has them as they are. In later ones the units of each window (batches, or packed blocks) change places, by the seed and
+    the epoch's number alone: no two epochs have the same batches in the same order, and no row moves far from its place.
+    """
+
+    def __init__(self, lengths: Sequence[int], blanks: int, where: Sequence[range], unit: int, settings: dict[str, Any]) -> None:
+        """Tokens of each row; how many rows that do not count follow; what may change places, by how many; `seed`, rows a step."""
+        self.lengths, self.blanks, self.windows, self.unit = lengths, blanks, where, unit
+        self.seed, self.in_step = settings["seed"], settings["batch_size"] * settings["gradient_accumulation"]
+        self.steps = -(-len(lengths) // self.in_step)  # of an epoch
+
+    @lru_cache(2)  # noqa: B019 (one a training)
+    def rows(self, epoch: int) -> list[int]:
+        """The rows of an epoch (0, 1 ...) in their order."""
+        places = list(range(len(self.lengths) + self.blanks))
+        if epoch:
+            rng = random.Random(f"{self.seed} epoch {epoch}")
+            moved = [place for window in self.windows for place in shuffled(window, self.unit, rng)]
+            places[: len(moved)] = moved
+        return places
+
+    @lru_cache(2)  # noqa: B019
+    def ends(self, epoch: int) -> list[int]:
+        """Tokens of an epoch that were seen after each of its steps."""
+        rows, starts = self.rows(epoch)[: len(self.lengths)], range(0, len(self.lengths), self.in_step)
+        return [0, *accumulate(sum(self.lengths[row] for row in rows[start : start + self.in_step]) for start in starts)]
+
+    def tokens_after(self, step: int) -> int:
+        epoch, rest = divmod(step, self.steps)
+        return epoch * sum(self.lengths) + self.ends(epoch)[rest]
+
+
+def packed(data: Any, phases: Sequence[int], settings: dict[str, Any]) -> tuple[Any, list[range]]:
+    """Rows in blocks of at most `max_length` tokens, in training order, and the windows inside which blocks may change places.
+
+    A window is what is packed together: 1,000 rows (TRL's own number) of one phase. Packing sorts its blocks by length, so they
+    are shuffled, but no further, or a curriculum would be lost.
+    """
+    import datasets
+    import numpy
+    import trl
+
+    rng = random.Random(settings["seed"])
+    parts: list[Any] = []
+    where: list[range] = []
+    start = first = 0
+    for count in filter(None, phases):
+        rows = data.select(range(start, start + count))
+        start += count
+        part = trl.pack_dataset(rows, settings["max_length"], map_kwargs={"batch_size": PACKED})
+        rows_until = numpy.cumsum([len(block) for block in part["seq_lengths"]])
+        of_windows = [min(end, count) for end in range(PACKED, count + PACKED, PACKED)]
+        last = numpy.searchsorted(rows_until, of_windows)
+        if rows_until[last].tolist() != of_windows:
+            raise RuntimeError(f"this TRL packs rows together that are more than {PACKED} apart")
+        here = [range(begin, end) for begin, end in pairwise([0, *(last + 1).tolist()])]
+        parts.append(part.select([place for window in here for place in shuffled(window, 1, rng)]))
+        where += [range(first + window.start, first + window.stop) for window in here]
+        first += len(part)
+    return datasets.concatenate_datasets(parts), where
+
+
+def in_training_order(rows: Sequence[Row], settings: dict[str, Any], processes: int) -> tuple[Any, Order]:
+    """The dataset to train on from first row to last, and its order in later epochs.
 
     For several processes the last step is filled up with rows of one token, from which nothing is learnt, so that all have equally much
     to do; they do not count as seen.
     """
     import datasets
     import numpy
-    import trl
 
     arrays = [(numpy.asarray(ids), numpy.searchsorted(places, numpy.arange(len(ids)), side="right")) for ids, places in rows]
     labels = [numpy.where(part % 2 == 1, ids, -100) for ids, part in arrays]  # every second part is an answer
     data = datasets.Dataset.from_dict({"input_ids": [ids for ids, _ in arrays], "labels": labels})
-    lengths = [len(ids) for ids, _ in rows]
+    lengths, phases, missing = [len(ids) for ids, _ in rows], phases_of(rows), 0
+    where, unit = list(windows(phases, settings["batch_size"])), settings["batch_size"]
     if settings["packing"]:
-        data = trl.pack_dataset(data, settings["max_length"])
-        order = list(range(len(data)))
-        random.Random(settings["seed"]).shuffle(order)  # packing orders its blocks by length
-        data = data.select(order)
-        lengths = [sum(block) for block in data["seq_lengths"]]
-    in_step = settings["batch_size"] * settings["gradient_accumulation"]
-    ends = numpy.cumsum([0, *(sum(lengths[start : start + in_step]) for start in range(0, len(lengths), in_step))])
-    if processes > 1 and (missing := -len(data) % in_step):
+        data, where = packed(data, phases, settings)
+        lengths, unit = [sum(block) for block in data["seq_lengths"]], 1
+    if processes > 1 and (missing := -len(data) % (settings["batch_size"] * settings["gradient_accumulation"])):
         blank = {"input_ids": [[rows[0][0][0]]] * missing, "labels": [[-100]] * missing, "seq_lengths": [[1]] * missing}
         blank = {name: blank[name] for name in data.column_names}
         data = datasets.concatenate_datasets([data, datasets.Dataset.from_dict(blank, features=data.features)])
+    return data, Order(lengths, missing, where, unit, settings)
 
-    def tokens_after(step: int) -> int:
-        epochs, rest = divmod(step, len(ends) - 1)
-        return int(epochs * ends[-1] + ends[rest])
 
-    return data, tokens_after
+def warmup_steps(ratio: float, steps: int) -> int:
+    """Steps of a linear warm-up from 0, which the first step has as its learning rate, as everywhere in transformers and TRL.
+
+    A training of one step has no warm-up, since it would learn nothing. (transformers would read a ratio of 1 as one step.)
+    """
+    return math.ceil(ratio * steps) if steps > 1 else 0
 
 
 def make_trainer(base: Path, tokenizer: Any, rows: Sequence[Row], settings: dict[str, Any], run: Path) -> Any:
@@ -226,8 +337,24 @@ def make_trainer(base: Path, tokenizer: Any, rows: Sequence[Row], settings: dict
     import transformers
     import trl
 
+    class InOrder(torch.utils.data.Sampler[int]):
+        """The rows of the epoch that begins, or goes on after a resume, when they are asked for."""
+
+        def __len__(self) -> int:
+            return len(data)
+
+        def __iter__(self) -> Iterator[int]:
+            return iter(order.rows(trainer.state.global_step // order.steps))
+
     class Trainer(trl.SFTTrainer):
         tokens_after: Callable[[int], int]
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:  # noqa: ARG002
+            return InOrder()
+
+        def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+            self.args.warmup_steps = warmup_steps(settings["warmup_ratio"], num_training_steps)
+            return super().create_scheduler(num_training_steps, optimizer)
 
         def compute_loss_context_manager(self) -> Any:
             """Compute in bfloat16 where weights are sharded, just as accelerate has it where they are not.
@@ -253,7 +380,7 @@ def make_trainer(base: Path, tokenizer: Any, rows: Sequence[Row], settings: dict
             "accelerator_config": {"gradient_accumulation_kwargs": {"sync_each_batch": True}},  # keeps gradients sharded
             "ddp_backend": "gloo" if device == "cpu" else "nccl",
         }
-    data, tokens_after = in_training_order(rows, settings, processes)
+    data, order = in_training_order(rows, settings, processes)
     arguments = trl.SFTConfig(
         output_dir=str(run),
         max_length=settings["max_length"],
@@ -265,7 +392,6 @@ def make_trainer(base: Path, tokenizer: Any, rows: Sequence[Row], settings: dict
         num_train_epochs=settings["epochs"],
         learning_rate=settings["learning_rate"],
         lr_scheduler_type=SCHEDULES[settings["schedule"]],
-        warmup_steps=settings["warmup_ratio"],  # below 1 it is a share of all steps
         weight_decay=settings["weight_decay"],
         seed=settings["seed"],
         bf16=dtype == "bfloat16",
@@ -274,6 +400,7 @@ def make_trainer(base: Path, tokenizer: Any, rows: Sequence[Row], settings: dict
         gradient_checkpointing=settings["gradient_checkpointing"],
         save_steps=settings["save_steps"],
         save_total_limit=checkpoints.KEEP,
+        logging_nan_inf_filter=False,  # it would write the last good loss in the place of one that is not finite
         logging_steps=1,  # any other number would lose the loss between two logs when a run is resumed
         report_to=[],
         disable_tqdm=True,
@@ -282,14 +409,16 @@ def make_trainer(base: Path, tokenizer: Any, rows: Sequence[Row], settings: dict
     if sharding:
         accelerate.utils.enable_fsdp_ram_efficient_loading()
         arguments.fsdp_plugin_args["mixed_precision_policy"] = torch.distributed.fsdp.MixedPrecisionPolicy()  # see Trainer above
-    trainer = Trainer(load(base, settings), arguments, train_dataset=data, processing_class=tokenizer, peft_config=adapter(settings))
+    model = load(base, settings)
+    transformers.set_seed(settings["seed"])  # LoRA's random start is made next
+    trainer = Trainer(model, arguments, train_dataset=data, processing_class=tokenizer, peft_config=adapter(settings))
     if sharding and device == "cpu":
         # Accelerate shards on accelerators only, though FSDP2 works on a CPU as well: the same settings as it would make there.
         trainer.accelerator.state.fsdp_plugin = accelerate.utils.FullyShardedDataParallelPlugin(**arguments.fsdp_plugin_args)
         trainer.accelerator.state.distributed_type = accelerate.utils.DistributedType.FSDP
         trainer.is_fsdp_enabled = True
     trainer.remove_callback(transformers.PrinterCallback)
-    trainer.tokens_after = tokens_after
+    trainer.tokens_after = order.tokens_after
     return trainer
 
 
@@ -324,6 +453,11 @@ def save(trainer: Any, model: Any, base: Path, tokenizer: Any, target: Path) -> 
         model = model.merge_and_unload()
     if trainer.args.bf16:
         model = model.to(torch.bfloat16)
+    if broken := checkpoints.not_finite(model.state_dict().items()):
+        raise checkpoints.Diverged(
+            f"the trained model is not saved: its weights are no longer finite ({', '.join(broken[:3])}{' ...' if broken[3:] else ''}). "
+            f"{checkpoints.way_out(trainer.args.learning_rate, trainer.args.output_dir)}"
+        )
     model.config.use_cache = True  # the trainer switches it off
     model.generation_config = transformers.GenerationConfig.from_pretrained(base)  # the trainer may have changed where to stop
     model.save_pretrained(target)
@@ -372,8 +506,10 @@ def main(argv: list[str] | None = None) -> None:
     share(settings, processes)
     folder.check(args.base_model)
     tokenizer = transformers.AutoTokenizer.from_pretrained(args.base_model)
+    tokens.check(tokenizer, args.base_model, settings["max_length"])
+    ends = tokens.end_marks(tokenizer, args.base_model)
     answers, asking = settings.get("answers", "all"), settings.get("asking", {})
-    rows, facts = encode(tokenizer, args.mixture, settings["max_length"], args.model, answers, asking)
+    rows, facts = encode(tokenizer, args.mixture, settings["max_length"], args.model, answers, ends, asking)
     if rank == 0:
         ledger.write(args.ledger, facts)
     if not settings["packing"]:
@@ -410,6 +546,7 @@ def main(argv: list[str] | None = None) -> None:
             licence_note=base["licence_note"],
             notices=[corpora(sources)],
             sources=sources,
+            hub=folder.hub_of(base),
         )
 
 

@@ -233,6 +233,7 @@ def make(
         settings=settings,
         licence=described["licence"],
         licence_note=described["licence_note"],
+        hub=folders.hub_of(described),
     )
 
 
