@@ -316,6 +316,63 @@ def test_filters_after_one_that_drops_all():
     assert cleaned.pairs.height == 0 and cleaned.counts == {("demo", "dropped:length"): 2}
 
 
+def test_script_tells_simplified_and_traditional_chinese_apart():
+    texts = [("Open", "打开门"), ("Open", "打開門"), ("Open", "人人平等"), ("Open", "打开這個门"), ("Open", "Öffne"), ("Открой", "打开门")]
+    assert kept(texts, "zho_Hans", filter="script", min_share=0.7) == [True, False, True, True, False, False]
+    for code in ("zho_Hant", "yue_Hant"):
+        assert kept(texts[:3], code, filter="script", min_share=0.7) == [False, True, True]
+    assert kept([("打開門", "Öffne die Tür"), ("打开门", "Öffne die Tür")], pivot="zho_Hans", filter="script", min_share=0.7) == [
+        False,
+        True,
+    ]
+    assert kept([("Open", "東京タワーを開ける")], "jpn_Jpan", filter="script", min_share=0.7) == [True]
+
+
+FLORES = tables.ROOT.parent / "shared/data/flores200_dataset.tar.xz"
+
+
+@pytest.fixture(scope="module")
+def flores():
+    """Lines of FLORES-200 devtest in some languages."""
+    if not FLORES.exists():
+        pytest.skip("FLORES-200 is not beside the project")
+    wanted = {"zho_Hans", "zho_Hant", "yue_Hant", "deu_Latn", "lmo_Latn", "sag_Latn", "vie_Latn", "ewe_Latn", "rus_Cyrl", "tha_Thai"}
+    with tarfile.open(FLORES) as tar:
+        return {
+            code: tar.extractfile(member).read().decode().splitlines()
+            for member in tar
+            if (code := member.name.rpartition("/")[2].removesuffix(".devtest")) in wanted
+        }
+
+
+def test_real_chinese_is_told_apart_and_none_is_accused(flores):
+    for code, other in (("zho_Hans", "zho_Hant"), ("zho_Hant", "zho_Hans"), ("yue_Hant", "zho_Hans")):
+        assert all(kept([("Open", text) for text in flores[code]], code, filter="script", min_share=0))
+        assert not any(kept([("Open", text) for text in flores[code]], other, filter="script", min_share=0))
+
+
+def test_mojibake_finds_what_was_read_in_another_encoding(flores):
+    good = [("Grüße — “naïve”", "Grüße: 20 €"), ("Straße", "À la carte"), ("Â", "Â hünda")]
+    broken = [("Straße", "StraÃŸe"), ("It’s", "Itâ€™s"), ("ÐŸÑ€Ð¸Ð²ÐµÑ‚", "Hallo"), ("x", "ä½\xa0å¥½")]
+    assert kept([*good, *broken], filter="mojibake") == [True] * 3 + [False] * 4
+    for code, lines in flores.items():
+        assert all(kept([("x", text) for text in lines], filter="mojibake")), code
+        again = [text.encode().decode("latin-1") for text in lines if not text.isascii()]
+        found = kept([("x", text) for text in again], filter="mojibake")
+        assert found.count(False) >= 0.98 * len(found), code
+
+
+def test_what_no_filter_looked_at_is_counted_as_of_another_script(tmp_path, demo_row):
+    texts = [("Open the door", "打开门"), ("Close the door", "關門"), ("Открой", "打开门")]
+    raw = corpus_of(tmp_path, texts, code="zho_Hans")
+    settings = {"pivots": ["eng_Latn", "zho_Hans"], "empty_corpus": "stop", "decontamination": {"ngram": 4, "similarity": 0.6}}
+    for cleaning, expected in (([], {"other_script": 2}), ([{"filter": "script", "min_share": 0.7}], {"dropped:script": 2})):
+        _, facts, _ = clean.build("zho_Hans", [raw], [], settings | {"cleaning": cleaning})
+        counts = {fact.measure: fact.value for fact in facts}
+        assert counts == {"rows_read": 3, "rows_kept": counts["rows_kept"]} | expected
+        assert counts["rows_kept"] == (1 if cleaning else 3)
+
+
 # --- samples, determinism, hostile text
 
 
