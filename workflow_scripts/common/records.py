@@ -34,6 +34,11 @@ def line_of(where: str, number: int, line: bytes) -> str:
 
 def json_lines(where: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
     """The objects of a file with one JSON object a line; empty lines are passed over."""
+    return (row for _, row in numbered_json_lines(where, file))
+
+
+def numbered_json_lines(where: str, file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The same with the numbers of their lines."""
     for number, line in enumerate(lines(where, file), 1):
         if not line.strip():
             continue
@@ -43,7 +48,7 @@ def json_lines(where: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
             raise UserError(f"{where}: line {number} is not JSON ({error}).") from error
         if not isinstance(value, dict):
             raise UserError(f"{where}: line {number} is not a JSON object.")
-        yield whole_text(f"{where}: line {number}", value) if "\\u" in line else value
+        yield number, whole_text(f"{where}: line {number}", value) if "\\u" in line else value
 
 
 def whole_text(where: str, value: Any) -> Any:
