@@ -3,6 +3,7 @@
 In:   packages or files (resources/corpora.tsv), benchmark text
 Out:  results/corpora/raw/<corpus>.parquet       every message of a corpus in all languages of the registry
       results/corpora/raw/<corpus>/<language>.parquet  the same for one language, where each has a source of its own
+      results/corpora/raw/<...>.ledger.csv       beside each: what was not taken from it, and codes that no language takes
       results/corpora/<language>.parquet         pairs of one language
       results/corpora/<language>.ledger.csv      what became of every pair read
       results/corpora/<language>.dropped.csv     some of the pairs that each filter dropped
@@ -10,12 +11,19 @@ Try:  snakemake results/corpora/swh_Latn.parquet
 """
 
 
+def raw_of(language, ending):
+    """A file of each raw table that a language is read from."""
+    tables_of = settings.corpora_of(config, language)[0]
+    return [f"results/corpora/raw/{name.removesuffix('.parquet')}{ending}" for name in tables_of]
+
+
 rule read_corpus:
     input:
         source=lambda wildcards: files_of(source_of(wildcards.corpus)),
         code=code.sources("corpora.read"),
     output:
-        "results/corpora/raw/{corpus}.parquet",
+        table="results/corpora/raw/{corpus}.parquet",
+        ledger="results/corpora/raw/{corpus}.ledger.csv",
     log:
         "logs/read_corpus/{corpus}.log",
     benchmark:
@@ -31,7 +39,7 @@ rule read_corpus:
         options=reading_options,
     shell:
         "python -m workflow_scripts.corpora.read --corpus {wildcards.corpus} --source {params.source:q} {params.options} "
-        "--output {output} > {log} 2>&1"
+        "--output {output.table} --ledger {output.ledger} > {log} 2>&1"
 
 
 rule read_language:
@@ -39,7 +47,8 @@ rule read_language:
         source=lambda wildcards: files_of(source_of(wildcards.corpus, wildcards.language)),
         code=code.sources("corpora.read"),
     output:
-        "results/corpora/raw/{corpus}/{language}.parquet",
+        table="results/corpora/raw/{corpus}/{language}.parquet",
+        ledger="results/corpora/raw/{corpus}/{language}.ledger.csv",
     log:
         "logs/read_language/{corpus}/{language}.log",
     benchmark:
@@ -57,12 +66,13 @@ rule read_language:
         options=reading_options,
     shell:
         "python -m workflow_scripts.corpora.read --corpus {wildcards.corpus} --language {wildcards.language} --source {params.source:q} "
-        "{params.options} --output {output} > {log} 2>&1"
+        "{params.options} --output {output.table} --ledger {output.ledger} > {log} 2>&1"
 
 
 rule corpus:
     input:
-        corpora=lambda wildcards: [f"results/corpora/raw/{name}" for name in settings.corpora_of(config, wildcards.language)[0]],
+        corpora=lambda wildcards: raw_of(wildcards.language, ".parquet"),
+        reading=lambda wildcards: raw_of(wildcards.language, ".ledger.csv"),
         benchmarks=benchmark_text,
         code=code.sources("corpora.clean"),
     output:

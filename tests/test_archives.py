@@ -145,3 +145,13 @@ def test_a_zip_with_a_password_is_one_clear_error(tmp_path):
     path.write_bytes(content)
     with pytest.raises(UserError, match="password required"):
         drain(path)
+
+
+def test_a_name_that_is_not_utf_8_can_be_written(tmp_path):
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w", encoding="latin-1") as tar:
+        info = tarfile.TarInfo("Stra\u00dfe.de")
+        info.size = 4
+        tar.addfile(info, io.BytesIO(b"Eins"))
+    ((name, content),) = archives.members(path, ["*.de"])
+    assert name.encode() and name.endswith("e.de") and content == b"Eins"

@@ -209,7 +209,7 @@ def test_damaged_files_of_rows_are_refused(tmp_path):
     with pytest.raises(UserError, match="is not a whole Parquet file"):
         one("flores-plus", "eng_Latn", folder)
     write(folder / "devtest/eng_Latn.jsonl", '{"id": 1, "te')
-    with pytest.raises(UserError, match="line 1 is not a JSON object"):
+    with pytest.raises(UserError, match="line 1 is not JSON"):
         one("flores-plus", "eng_Latn", folder)
 
 
@@ -291,19 +291,19 @@ def test_real_belebele_joins_by_key_not_by_line():
 
 def belebele_rows():
     entry = {"flores_passage": "p\u2028q", "question": "q", "dialect": "deu_Latn", "ds": "2023-05-03", "correct_answer_num": "2"}
-    entry |= {f"mc_answer{number}": "a " for number in range(1, 5)}
+    entry |= {f"mc_answer{number}": f"a{number} " for number in range(1, 5)}
     return [entry | {"link": f"https://x/{number // 2}", "question_number": 1 + number % 2} for number in range(900)]
 
 
 def belebele_folder(tmp_path, change=lambda items: items, code="deu_Latn"):
-    lines = (json.dumps(item, ensure_ascii=False) + "\n" for item in change(belebele_rows()))
+    lines = (json.dumps(item) + "\n" for item in change(belebele_rows()))
     write(tmp_path / f"Belebele/{code}.jsonl", "".join(lines))
     return tmp_path / "Belebele"
 
 
 def test_belebele_layout(tmp_path):
     found = one("belebele", "deu_Latn", belebele_folder(tmp_path))
-    assert len(found["items"]) == 900 and found["items"][0]["mc_answer1"] == "a "  # as it is published
+    assert len(found["items"]) == 900 and found["items"][0]["mc_answer1"] == "a1 "  # as it is published
 
 
 @pytest.mark.parametrize("name", ["deu_Latn.parquet", "deu_Latn/test/0000.parquet", "deu_Latn/test-00000-of-00001.parquet"])
@@ -331,11 +331,92 @@ def test_all_122_variants_have_a_benchmark(tmp_path):
         (lambda items: [{"link": "x"}, *items[1:]], "line 1 is not a BELEBELE item"),
         (lambda items: [items[0] | {"question": None}, *items[1:]], "line 1 is not a BELEBELE item.*question is not a text"),
         (lambda items: ["text", *items[1:]], "line 1 is not a JSON object"),
+        (lambda items: [items[0] | {"flores_passage": " "}, *items[1:]], r"deu_Latn\.jsonl: line 1 has an empty flores_passage"),
+        (lambda items: [*items[:8], items[8] | {"mc_answer3": ""}, *items[9:]], "line 9 has an empty mc_answer3"),
+        (
+            lambda items: [*items[:2], *(item | {"mc_answer4": "a1"} for item in items[2:8]), *items[8:]],
+            "6 questions have two equal options .line 3, 4, 5, 6, 7, 8",
+        ),
+        (lambda items: [items[0] | {"question": "\ud83d"}, *items[1:]], "line 1: a text holds half a character"),
     ],
 )
 def test_damaged_belebele_is_refused(tmp_path, change, message):
     with pytest.raises(UserError, match=message):
         one("belebele", "deu_Latn", belebele_folder(tmp_path, change))
+
+
+# What editors and exports leave in files
+
+BOM = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda whole: BOM + whole,
+        lambda whole: whole + b"\n",
+        lambda whole: whole + b"\r\n \n\n",
+        lambda whole: whole.rstrip(b"\n"),
+        lambda whole: BOM + whole.replace(b"\n", b"\r\n"),
+    ],
+)
+def test_a_byte_order_mark_and_empty_lines_at_the_end_change_nothing(tmp_path, change):
+    folders = {"flores200": flores_folder(tmp_path), "belebele": belebele_folder(tmp_path), "flores-plus": plus_folder(tmp_path)}
+    names = {"flores200": "devtest/eng_Latn.devtest", "belebele": "deu_Latn.jsonl", "flores-plus": "devtest/eng_Latn.jsonl"}
+    for benchmark, folder in folders.items():
+        language = "deu_Latn" if benchmark == "belebele" else "eng_Latn"
+        before = one(benchmark, language, folder)
+        path = folder / names[benchmark]
+        path.write_bytes(change(path.read_bytes()))
+        assert one(benchmark, language, folder) == before, benchmark
+
+
+def test_empty_lines_inside_belong_to_no_row_but_are_a_sentence_that_is_missing(tmp_path):
+    folder = belebele_folder(tmp_path)
+    path = folder / "deu_Latn.jsonl"
+    before = one("belebele", "deu_Latn", folder)
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\n\n", 5))
+    assert one("belebele", "deu_Latn", folder) == before
+    path.write_bytes(path.read_bytes() + b"{")
+    with pytest.raises(UserError, match=r"deu_Latn\.jsonl: line 906 is not JSON"):
+        one("belebele", "deu_Latn", folder)
+    path = flores_folder(tmp_path) / "devtest/deu_Latn.devtest"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\n\n", 1))
+    with pytest.raises(UserError, match="line 2 is empty"):
+        one("flores200", "deu_Latn", path.parents[1])
+    path.write_bytes(path.read_bytes().decode().encode("utf-16-le"))
+    with pytest.raises(UserError, match="line 1 holds a NUL byte"):
+        one("flores200", "deu_Latn", path.parents[1])
+
+
+def test_two_different_files_of_one_language_are_named_and_equal_ones_are_fine(tmp_path):
+    folder = flores_folder(tmp_path)
+    whole, backup = folder / "devtest/deu_Latn.devtest", folder / "old/devtest/deu_Latn.devtest"
+    write(backup, whole.read_text(encoding="utf-8"))
+    assert len(one("flores200", "deu_Latn", folder)["items"]) == 2009
+    backup.write_text("other\n", encoding="utf-8")
+    with pytest.raises(UserError, match=rf"two different files of flores200 for one language, {whole} and {backup}"):
+        one("flores200", "deu_Latn", folder)
+    assert len(one("flores200", "eng_Latn", folder)["items"]) == 2009
+    with pytest.raises(UserError, match=r"two different files .*deu_Latn\.devtest: leave one of them there"):
+        one("flores200", "deu_Latn", packed(folder, tmp_path / "both.tar.gz"))
+
+
+def test_the_root_of_wmt22s_repository_says_which_folder_to_set(tmp_path):
+    for edition in ("txt", "txt-ts"):
+        for kind, language in (("sources", "src.en"), ("references", "ref.A.de")):
+            write(tmp_path / f"wmt22/{edition}/{kind}/generaltest2022.en-de.{language}", numbered(edition, 2037))
+    with pytest.raises(UserError, match=rf"set `path` to the right one of {tmp_path}/wmt22/txt-ts and {tmp_path}/wmt22/txt\."):
+        one("wmt22-en-de", "deu_Latn", tmp_path / "wmt22")
+    assert len(one("wmt22-en-de", "deu_Latn", tmp_path / "wmt22/txt")["items"]) == 2037
+
+
+def test_official_belebele_has_questions_with_equal_options_and_is_taken(capsys):
+    material = shared("belebele.tar.xz")
+    languages_there = ["eng_Latn", "zsm_Latn", "nld_Latn"]
+    found = list(prepare.prepare("belebele", languages_there, material))
+    assert [len(one["items"]) for one in found] == [900] * 3
+    assert "zsm_Latn.jsonl: two equal options in line 402, 529, 780" in capsys.readouterr().out
 
 
 # What a rule declares as inputs

@@ -7,12 +7,16 @@ import os
 import random
 import subprocess
 import sys
+import tarfile
+import time
+from collections import Counter, defaultdict
 
 import polars as pl
 import pytest
 
 from workflow_scripts.common import config, contamination, files, language_id, languages, ledger, tables
 from workflow_scripts.common.cli import UserError
+from workflow_scripts.common.text import folded
 from workflow_scripts.corpora import alignment, clean, near_duplicates
 from workflow_scripts.corpora.filters import CHANGES, FILTERS, normalised
 
@@ -168,18 +172,74 @@ def test_near_duplicates_by_digits_punctuation_and_a_word():
     assert kept(texts[:3], filter="near_duplicates", similarity=1) == [True, False, True]
 
 
+def ngrams(pair):
+    """Three characters each, of both sides, each marked as its own; a shorter text is one n-gram."""
+    return {(side, text[start : start + 3]) for side, text in enumerate(pair) if text for start in range(max(1, len(text) - 2))}
+
+
+def is_similar(one, other, similarity):
+    if min(len(one), len(other)) < similarity * max(len(one), len(other)):
+        return False
+    return len(one & other) >= similarity * len(one | other)
+
+
+def first_of_similar(pairs, similarity):
+    """The oracle: all compared with all that were kept and share one of their rarest n-grams (Chaudhuri, Ganti and Kaushik 2006)."""
+    counts = Counter(gram for pair in pairs for gram in ngrams(pair))
+    rank = {gram: number for number, gram in enumerate(sorted(counts, key=lambda gram: (counts[gram], gram)))}
+    holders, kept_before, answers = defaultdict(list), [], []
+    for pair in pairs:
+        grams = {rank[gram] for gram in ngrams(pair)}
+        rarest = sorted(grams)[: len(grams) - math.ceil(similarity * len(grams) - 1e-9) + 1]
+        others = {number for gram in rarest for number in holders[gram]}
+        answers.append(not any(is_similar(grams, kept_before[number], similarity) for number in others))
+        if answers[-1]:
+            for gram in rarest:
+                holders[gram].append(len(kept_before))
+            kept_before.append(grams)
+    return answers
+
+
 def test_near_duplicates_are_those_of_comparing_all_with_all():
     draw = random.Random(5)
     words = ["page", "file", "user", "saved", "deleted", "shown", "was", "will", "be", "новый", "файл", "页面", "文件", "ページ"]
     texts = [tuple(" ".join(draw.choices(words, k=draw.randint(1, 6))) for _ in range(2)) for _ in range(400)]
+    texts += [("", ""), ("", ""), ("ab", ""), ("ab", ""), ("", "ab"), ("a\0b", "\U0001f600"), ("a\0b", "\U0001f600")]
     for similarity in (0.3, 0.5, 0.7, 0.8, 0.9, 1):
-        kept_before, expected = [], []
-        for grams in (near_duplicates._ngrams(*pair) for pair in texts):
-            expected.append(not any(len(grams & other) >= similarity * len(grams | other) for other in kept_before))
-            if expected[-1]:
-                kept_before.append(grams)
+        expected = first_of_similar(texts, similarity)
         assert near_duplicates.first_of_similar(texts, similarity) == expected
         assert similarity > 0.7 or not all(expected)
+    assert near_duplicates.first_of_similar([], 0.8) == []
+
+
+def test_near_duplicates_of_many_pairs_cost_what_they_are_many():
+    """Sentences that all have something in common: comparing all that do took more than three minutes for 20,000 of them."""
+    draw = random.Random(3)
+    words = ["".join(draw.choices("abcdefghiklmnoprstu", k=draw.randint(2, 8))) for _ in range(2000)]
+    texts = [tuple(" ".join(draw.choices(words, k=18)) for _ in range(2)) for _ in range(20_000)]
+    texts += [(f"{source} {words[0]}", target) for source, target in texts[:200]]
+    began = time.process_time()
+    answers = near_duplicates.first_of_similar(texts, 0.8)
+    assert time.process_time() - began < 30
+    assert all(answers[:20_000]) and not any(answers[20_000:])
+
+
+SEED = tables.ROOT.parent / "shared/data/nllb_seed.tar.xz"
+
+
+@pytest.mark.skipif(not SEED.exists(), reason="NLLB-Seed is not beside the project")
+def test_near_duplicates_of_real_sentences_are_those_of_the_exact_search():
+    with tarfile.open(SEED) as tar:
+        sides = {
+            name: tar.extractfile(member).read().decode().splitlines()
+            for member in tar
+            if (name := member.name.rpartition("/")[2]) in ("eng_Latn", "hne_Deva")
+        }
+    texts = [tuple(folded(text) for text in pair) for pair in zip(sides["eng_Latn"], sides["hne_Deva"], strict=True)]
+    texts += [(f"{source}x", target[3:]) for source, target in texts[:500]]
+    found = near_duplicates.first_of_similar(texts, 0.8)
+    assert found == first_of_similar(texts, 0.8)
+    assert found.count(False) >= 500
 
 
 # Words made up, so that each is in few texts as in real corpora; the second writing has no spaces, the third dense letters too.
@@ -254,6 +314,63 @@ def test_filters_after_one_that_drops_all():
     filters = [{"filter": "length", "min": 500, "max": 600}, *EVERYTHING, {"filter": "alignment", "margin": 4, "min_pairs": 2}]
     cleaned = clean.clean(pairs_of([("One", "Eins"), ("Two", "Zwei")]), filters)
     assert cleaned.pairs.height == 0 and cleaned.counts == {("demo", "dropped:length"): 2}
+
+
+def test_script_tells_simplified_and_traditional_chinese_apart():
+    texts = [("Open", "打开门"), ("Open", "打開門"), ("Open", "人人平等"), ("Open", "打开這個门"), ("Open", "Öffne"), ("Открой", "打开门")]
+    assert kept(texts, "zho_Hans", filter="script", min_share=0.7) == [True, False, True, True, False, False]
+    for code in ("zho_Hant", "yue_Hant"):
+        assert kept(texts[:3], code, filter="script", min_share=0.7) == [False, True, True]
+    assert kept([("打開門", "Öffne die Tür"), ("打开门", "Öffne die Tür")], pivot="zho_Hans", filter="script", min_share=0.7) == [
+        False,
+        True,
+    ]
+    assert kept([("Open", "東京タワーを開ける")], "jpn_Jpan", filter="script", min_share=0.7) == [True]
+
+
+FLORES = tables.ROOT.parent / "shared/data/flores200_dataset.tar.xz"
+
+
+@pytest.fixture(scope="module")
+def flores():
+    """Lines of FLORES-200 devtest in some languages."""
+    if not FLORES.exists():
+        pytest.skip("FLORES-200 is not beside the project")
+    wanted = {"zho_Hans", "zho_Hant", "yue_Hant", "deu_Latn", "lmo_Latn", "sag_Latn", "vie_Latn", "ewe_Latn", "rus_Cyrl", "tha_Thai"}
+    with tarfile.open(FLORES) as tar:
+        return {
+            code: tar.extractfile(member).read().decode().splitlines()
+            for member in tar
+            if (code := member.name.rpartition("/")[2].removesuffix(".devtest")) in wanted
+        }
+
+
+def test_real_chinese_is_told_apart_and_none_is_accused(flores):
+    for code, other in (("zho_Hans", "zho_Hant"), ("zho_Hant", "zho_Hans"), ("yue_Hant", "zho_Hans")):
+        assert all(kept([("Open", text) for text in flores[code]], code, filter="script", min_share=0))
+        assert not any(kept([("Open", text) for text in flores[code]], other, filter="script", min_share=0))
+
+
+def test_mojibake_finds_what_was_read_in_another_encoding(flores):
+    good = [("Grüße — “naïve”", "Grüße: 20 €"), ("Straße", "À la carte"), ("Â", "Â hünda")]
+    broken = [("Straße", "StraÃŸe"), ("It’s", "Itâ€™s"), ("ÐŸÑ€Ð¸Ð²ÐµÑ‚", "Hallo"), ("x", "ä½\xa0å¥½")]
+    assert kept([*good, *broken], filter="mojibake") == [True] * 3 + [False] * 4
+    for code, lines in flores.items():
+        assert all(kept([("x", text) for text in lines], filter="mojibake")), code
+        again = [text.encode().decode("latin-1") for text in lines if not text.isascii()]
+        found = kept([("x", text) for text in again], filter="mojibake")
+        assert found.count(False) >= 0.98 * len(found), code
+
+
+def test_what_no_filter_looked_at_is_counted_as_of_another_script(tmp_path, demo_row):
+    texts = [("Open the door", "打开门"), ("Close the door", "關門"), ("Открой", "打开门")]
+    raw = corpus_of(tmp_path, texts, code="zho_Hans")
+    settings = {"pivots": ["eng_Latn", "zho_Hans"], "empty_corpus": "stop", "decontamination": {"ngram": 4, "similarity": 0.6}}
+    for cleaning, expected in (([], {"other_script": 2}), ([{"filter": "script", "min_share": 0.7}], {"dropped:script": 2})):
+        _, facts, _ = clean.build("zho_Hans", [raw], [], settings | {"cleaning": cleaning})
+        counts = {fact.measure: fact.value for fact in facts}
+        assert counts == {"rows_read": 3, "rows_kept": counts["rows_kept"]} | expected
+        assert counts["rows_kept"] == (1 if cleaning else 3)
 
 
 # --- samples, determinism, hostile text

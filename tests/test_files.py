@@ -60,3 +60,16 @@ def test_broken_json_says_what_to_do(tmp_path):
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(UserError, match=r"a\.json is not valid JSON .* Delete it and run again"):
         files.read_json(tmp_path / "a.json")
+
+
+def test_lines_of_json_with_a_byte_order_mark_and_empty_lines(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes('\ufeff{"a": "x\u2028y"}\r\n\n{"a": 2}\n \n'.encode())
+    assert files.read_jsonl(path) == [{"a": "x\u2028y"}, {"a": 2}]
+    for broken in (b'{"a": 1}\n\n{"a', b'{"a": 1}\n\n{"a": "\xff"}\n'):
+        path.write_bytes(broken)
+        with pytest.raises(UserError, match=r"a\.jsonl: line 3 is not JSON"):
+            files.read_jsonl(path)
+    path.write_bytes(b"\xff")
+    with pytest.raises(UserError, match="is not valid JSON"):
+        files.read_json(path)

@@ -72,13 +72,58 @@ def test_what_is_left_out_is_counted(tmp_path, listed):
     kept, counts = made(tmp_path / "a.jsonl", [Line("test", "eng_Latn", "devtest", "0", "The quick brown fox jumps over the lazy dog.")])
     assert kept == [[system, ask, answer], [("user", "Other"), answer]]
     assert counts == {
-        "rows_read": 10, "dropped:duplicates": 1, "dropped:roles": 4, "dropped:empty": 1, "dropped:length": 1, "contaminated:test": 1
+        "rows_read": 10, "dropped:duplicates": 1, "dropped:roles": 2, "dropped:role tool": 1, "dropped:no text": 1, "dropped:empty": 1,
+        "dropped:length": 1, "contaminated:test": 1
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asks", "answers"),
+    [("human", "gpt"), ("USER", "ASSISTANT"), ("user", "model"), ("Human", "AI"), ("prompter", "bing"), ("user", "bot")],
+)
+def test_roles_by_the_names_of_published_lists(tmp_path, listed, asks, answers):
+    listed("sharegpt", "*.jsonl")
+    row = {"conversations": [{"from": {"user": asks}.get(role, answers), "value": text} for role, text in DIALOGUE]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n\n")
+    assert made(tmp_path / "a.jsonl")[0] == [DIALOGUE]
+
+
+def test_contents_in_parts_and_rows_of_nothing(tmp_path, listed):
+    listed("messages", "*.jsonl *.json *.parquet")
+    image = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+
+    said = [{"type": "text", "text": "She "}, {"type": "text", "text": "did."}]
+
+    def asking(content):
+        turns = [("developer", "Be brief."), ("user", content), ("assistant", said)]
+        return {"messages": [{"role": role, "content": content} for role, content in turns]}
+
+    rows = [asking([{"type": "text", "text": "Who?"}]), asking(["Who ", "was it?"]), asking([image, {"type": "text", "text": "What?"}])]
+    rows += [asking([]), {"messages": []}, {"messages": [{"role": "function_call", "content": "{}"}]}]
+    rows += [{"messages": [{"role": "system", "content": "x"}]}]
+    (tmp_path / "a.json").write_text("\ufeff" + json.dumps(rows), encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text("\ufeff" + "\n\n".join(map(json.dumps, rows)), encoding="utf-8")
+    for name in ("a.json", "b.jsonl"):
+        kept, counts = made(tmp_path / name)
+        system, answer = ("system", "Be brief."), ("assistant", "She did.")
+        assert kept == [[system, ("user", "Who?"), answer], [system, ("user", "Who was it?"), answer]]
+        assert counts == {
+            "rows_read": 7, "dropped:no text": 2, "dropped:empty": 1, "dropped:role function_call": 1, "dropped:roles": 1
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (b"", r"a\.jsonl holds no entry"),
+        (b"\n\n", r"a\.jsonl holds no entry"),
+        (b"[]", r"a\.jsonl holds no entry"),
+        (b'{"messages": null}\n', "entry 1 is not in messages form"),
+        (b'["text"]', "entry 1 is not in messages form"),
+        (b'{"messages": [{"role": "user", "content": "\\ud83d"}]}\n', "line 1: a text holds half a character"),
+        (b'[{"messages": []}, {"messages": [{"role": "user", "content": "\\udc00"}]}]', "entry 2: a text holds half a character"),
+        (b'{"messages": []}\n{"messages": "\xff"}\n', "line 2 is not UTF-8"),
+        (b'["\xff"]', "is not JSON"),
         (b'{"conversations": []}\n', "entry 1 is not in messages form"),
         (b'{"messages": [{"role": "user"}]}\n', "entry 1 is not in messages form"),
         (b'[{"messages": []}', "is not JSON"),

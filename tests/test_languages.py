@@ -4,6 +4,7 @@ import json
 import tarfile
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -192,6 +193,22 @@ def test_the_row_itself_is_accepted(tmp_path: Path) -> None:
 def test_wrong_rows_are_refused(tmp_path: Path, changes: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=rf"languages.tsv line 2 \(deu_Latn\).*{message}"):
         tables.read("languages", broken(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    "change", [lambda whole: b"\xef\xbb\xbf" + whole, lambda whole: whole.replace(b"\n", b"\r\n\r\n"), lambda whole: whole + b"\n\n"]
+)
+def test_what_a_spreadsheet_leaves_in_a_table_changes_nothing(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+    path = broken(tmp_path) / "languages.tsv"
+    path.write_bytes(change(path.read_bytes()))
+    assert tables.read("languages", tmp_path) == {"deu_Latn": tables.row("languages", "deu_Latn")}
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"", "is empty"), ("code\tname\n\u00e9".encode("latin-1"), "not a table in UTF-8")])
+def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "languages.tsv").write_bytes(content)
+    with pytest.raises(UserError, match=f"languages.tsv.*{message}"):
+        tables.read("languages", tmp_path)
 
 
 def test_a_missing_column_is_refused(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def _udhr_paragraphs(texts: dict[tuple[str, str], Text], language: str) -> Parag
             return "no UDHR text in this language and script"
         found[code] = [
             (article.get("data-number", ""), " ".join(element.text_content().split()))
-            for article in html.fromstring(text.content.decode("utf-8")).iter("article")
+            for article in html.fromstring("\n".join(text.lines()) or "<p/>").iter("article")
             for element in article.iter("p", "li")
             if element.tag == "p" or element.find("p") is None  # a list item is a paragraph unless it holds some
         ]

@@ -27,10 +27,11 @@ def constrained(material: Material, row: Row, wanted: Sequence[str]) -> Found:
 
 def _items(text: Text, side: str, row: Row) -> Items:
     items: Items = []
-    for number, entry in enumerate(text.rows()):
+    for line, entry in text.rows():
+        number = len(items)
         terms = entry.get("constraint")
         if not (isinstance(terms, list) and terms and all(isinstance(one, str) and one for one in (*terms, entry.get(side)))):
-            raise UserError(f"{text.name}: line {number + 1} lacks `src`, `tgt` or a list of words `constraint`. {ANEW}")
+            raise UserError(f"{text.name}: line {line} lacks `src`, `tgt` or a list of words `constraint`. {ANEW}")
         items.append({"split": "devtest", "item": number, "text": entry[side]} | ({"terms": terms} if side == "tgt" else {}))
     if row["test_items"] and len(items) != int(row["test_items"]):
         raise UserError(f"{text.name} has {len(items)} sentences, but {row['benchmark']} has {row['test_items']}. {ANEW}")

@@ -41,21 +41,21 @@ def release(material: Material, row: Row) -> str:
 
 def _items(text: Text, split: str, row: Row) -> Items:
     lines = _sentences(text) if text.name.endswith((".jsonl", ".parquet")) else text.lines()
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            raise UserError(f"{text.name}: line {number} is empty. {ANEW}")
     expected = row[f"{SPLITS[split]}_items"]
     if expected and len(lines) != int(expected):
         raise UserError(
             f"{text.name} has {len(lines)} lines, but {row['benchmark']} has {expected}. {ANEW} With a line missing, "
             "sentences of different meaning would be compared."
         )
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            raise UserError(f"{text.name}: line {number} is empty. {ANEW}")
     return [{"split": split, "item": number, "text": line.strip()} for number, line in enumerate(lines)]
 
 
 def _sentences(text: Text) -> list[str]:
     sentences: dict[int, str] = {}
-    for number, entry in enumerate(text.rows(), 1):
+    for number, entry in text.rows():
         try:
             key, sentence = int(entry["id"]), str(entry["text"] if "text" in entry else entry["sentence"])
         except (KeyError, TypeError, ValueError) as error:

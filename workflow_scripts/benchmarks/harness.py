@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..common import cli, files, harness, hub, languages, tables
+from ..common import cli, files, harness, hub, languages, records, tables
 from ..common.cli import UserError
 
 Doc = dict[str, Any]
@@ -58,23 +58,29 @@ def splits(config: dict[str, Any], shots: int) -> list[str]:
 
 def read_rows(path: Path, benchmark: str) -> list[Doc]:
     """The rows of a local file as the harness's task wants them."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        if path.suffix == ".json":
-            rows = json.load(file)
-        elif path.suffix == ".jsonl":
-            rows = [json.loads(line) for line in file]
-        elif path.suffix == ".csv":
-            rows = list(csv.DictReader(file))
-        else:
-            rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     try:
+        if path.suffix == ".json":
+            rows = records.whole_text(str(path), json.loads(path.read_bytes()))
+        elif path.suffix == ".jsonl":
+            with path.open("rb") as lines:
+                rows = list(records.json_lines(str(path), lines))
+        else:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                if path.suffix == ".csv":
+                    rows = list(csv.DictReader(file, restkey="a column too many"))
+                else:
+                    rows = [row for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if any(row)]
+        if not rows:
+            raise ValueError("no row")
+        if broken := [number for number, row in enumerate(rows, 1) if isinstance(row, dict) and "a column too many" in row]:
+            raise ValueError(f"row {broken[0]} has a column too many")
         if benchmark == "xnli":  # XTREME's layout
             rows = [{"premise": premise, "hypothesis": hypothesis, "label": LABELS.index(label)} for premise, hypothesis, label in rows]
         elif benchmark == "mgsm":
             rows = [{"question": question, "answer": None, "answer_number": int(number.replace(",", ""))} for question, number in rows]
         elif benchmark == "m_arc":  # the fifth option stands only where there is one
             rows = [{"option_e": None} | row for row in rows]
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise UserError(f"{path} is not in the official layout ({error}).") from error
     return rows
 

@@ -6,14 +6,13 @@ read in one pass: an archive is decompressed once, however many languages are wa
 """
 
 import io
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..common import archives, files, languages, tables
+from ..common import archives, files, languages, records, tables
 from ..common.cli import UserError
 
 Row = dict[str, str]
@@ -44,28 +43,25 @@ class Text:
     content: bytes
 
     def lines(self) -> list[str]:
-        """Lines end with a line feed and with nothing else: test sets hold other separators of Unicode inside their lines."""
-        try:
-            return self.content.decode("utf-8").removesuffix("\n").split("\n")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{self.name} is not UTF-8 text ({error}). {ANEW}") from error
+        """Lines end with a line feed and with nothing else: test sets hold other separators of Unicode inside their lines.
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The rows of a file in JSON lines or Parquet."""
+        A byte order mark and empty lines at the end are no text. Raises `UserError` for what is not UTF-8.
+        """
+        lines = [records.line_of(self.name, number, line) for number, line in enumerate(self.content.split(b"\n"), 1)]
+        while lines and not lines[-1].strip():
+            lines.pop()
+        return lines
+
+    def rows(self) -> list[tuple[int, dict[str, Any]]]:
+        """The rows of a file in JSON lines or Parquet with their numbers; empty lines are passed over."""
         if self.name.endswith(".parquet"):
             import polars as pl
 
             try:
-                return pl.read_parquet(io.BytesIO(self.content)).to_dicts()
+                return list(enumerate(pl.read_parquet(io.BytesIO(self.content)).to_dicts(), 1))
             except (pl.exceptions.PolarsError, OSError) as error:
                 raise UserError(f"{self.name} is not a whole Parquet file ({error}). {ANEW}") from error
-        rows = []
-        for number, line in enumerate(self.lines(), 1):
-            try:
-                rows.append(dict(json.loads(line)))
-            except (ValueError, TypeError) as error:
-                raise UserError(f"{self.name}: line {number} is not a JSON object. {ANEW}") from error
-        return rows
+        return list(records.numbered_json_lines(self.name, io.BytesIO(self.content)))
 
 
 def find(material: Material, row: Row, wanted: Sequence[str]) -> dict[tuple[str, str], Text]:
@@ -85,13 +81,31 @@ def find(material: Material, row: Row, wanted: Sequence[str]) -> dict[tuple[str,
             continue
         right_layout = True
         split, language, rank = place
-        if language in wanted and ((split, language) not in best or rank < best[split, language][0]):
+        known = best.get((split, language))
+        if language in wanted and (known is None or rank <= known[0]):
             where = Path(name) if path.is_dir() else path / name
-            best[split, language] = (rank, Text(str(where), where.read_bytes() if content is None else content))
+            text = Text(str(where), where.read_bytes() if content is None else content)
+            if known is not None and rank == known[0]:
+                _check_same(path, known[1], text, row["benchmark"])
+            else:
+                best[split, language] = (rank, text)
     if not right_layout:
         layout = " or ".join(name.replace("{code}", "<code>") for column in SPLITS.values() for name in row[column].split())
         raise UserError(f"{path} has no file of {row['benchmark']} ({layout}). Set `path` to its folder or archive in that layout.")
     return {place: text for place, (_, text) in sorted(best.items())}
+
+
+def _check_same(path: Path, one: Text, other: Text, benchmark: str) -> None:
+    """Raise `UserError` where two files stand for one place and say different things: a backup, or another edition."""
+    if one.content == other.content:
+        return
+    parts = [Path(text.name).relative_to(path).parts for text in (one, other)]
+    shared = next((place for place, (first, second) in enumerate(zip(*parts, strict=False)) if first != second), 0)
+    folders = [path.joinpath(*own[: shared + 1]) for own in parts]
+    remedy = (
+        f"set `path` to the right one of {folders[0]} and {folders[1]}" if all(map(Path.is_dir, folders)) else "leave one of them there"
+    )
+    raise UserError(f"{path} has two different files of {benchmark} for one language, {one.name} and {other.name}: {remedy}.")
 
 
 @cache

@@ -27,11 +27,14 @@ def tico19(material: Material, row: Row, wanted: Sequence[str]) -> Found:
 
 
 def _items(text: Text, split: str, column: str, row: Row) -> Items:
-    header, *lines = (line.rstrip("\r").split("\t") for line in text.lines())
+    numbered = [(number, line.split("\t")) for number, line in enumerate(text.lines(), 1) if line.strip()]
+    if not numbered:
+        raise UserError(f"{text.name} is empty. {ANEW}")
+    (_, header), *lines = numbered
     if not {column, "stringID"} <= set(header):
         raise UserError(f"{text.name}: its first line does not name the columns {column} and stringID. {ANEW}")
     items: dict[str, str] = {}
-    for number, cells in enumerate(lines, 2):
+    for number, cells in lines:
         if len(cells) != len(header):
             raise UserError(f"{text.name}: line {number} has {len(cells)} columns, but the first line has {len(header)}. {ANEW}")
         entry = dict(zip(header, cells, strict=True))

@@ -76,6 +76,8 @@ def broken(path: Path, error: Exception) -> UserError:
 
 
 def _plain(name: str) -> str:
+    """A name without an ending such as .gz; a byte of it that is not UTF-8 is replaced, since it could not be written."""
+    name = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
 
 

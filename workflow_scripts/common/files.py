@@ -1,5 +1,6 @@
 """Files that are whole or absent: everything is written beside its place and moved there when complete."""
 
+import codecs
 import errno
 import hashlib
 import json
@@ -78,8 +79,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except ValueError as error:
         raise UserError(f"{path} is not valid JSON ({error}). Delete it and run again to make it anew.") from error
 
 
@@ -98,8 +99,15 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    with Path(path).open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+    """The rows of a file; empty lines and a byte order mark are passed over. Raises `UserError` for a line that is not JSON."""
+    rows = []
+    for number, line in enumerate(Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise UserError(f"{path}: line {number} is not JSON ({error}).") from error
+    return rows
 
 
 def sha256_text(text: str) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from functools import cache
 
-from . import tables
+from . import language_tags, tables
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,25 @@ def by_name(column: str) -> dict[str, str]:
         rows = [row for row in registry().values() if row.iso639]
         for name, code in [*((row.code[:3], row.code) for row in rows), *((row.iso639_3, row.code) for row in rows)]:
             found.setdefault(name, code)
+    return found
+
+
+@cache
+def codes(column: str) -> language_tags.Codes:
+    """The codes of one scheme, found by any spelling of a language tag where the scheme is no single project's."""
+    own = by_alias(column)
+    if column not in language_tags.OPEN:
+        return language_tags.Codes(own)
+    return language_tags.Codes(own | {code: code for code in registry() if code not in own.values()}, tags())
+
+
+@cache
+def tags() -> dict[str, list[str]]:
+    """The tags of each row: of the usual script of a language its bare codes as well."""
+    found = {}
+    for code, row in registry().items():
+        bare = [row.iso639, code[:3], row.iso639_3, row.cldr] if row.iso639 and "_" not in row.iso639 else []
+        found[code] = [*filter(None, bare), code]
     return found
 
 

@@ -42,10 +42,15 @@ def read(name: str, folder: Path = RESOURCES) -> dict[str, dict[str, str]]:
     """
     path = folder / f"{name}.tsv"
     rows: dict[str, dict[str, str]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        header = next(lines)
-        for number, cells in enumerate(lines, 2):
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            numbered = [(number, line) for number, line in enumerate(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE), 1) if line]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"{path} is not a table in UTF-8 ({error}). Save it as tab-separated text in UTF-8.") from error
+        if not numbered:
+            raise UserError(f"{path} is empty.")
+        (_, header), *lines = numbered
+        for number, cells in lines:
             where = f"{path.name} line {number}"
             if len(cells) != len(header):
                 raise UserError(f"{where}: {len(cells)} cells, but the header has {len(header)}. Cells are separated by tabs.")

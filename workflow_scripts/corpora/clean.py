@@ -22,6 +22,7 @@ import polars as pl
 from ..common import cli, contamination, files, ledger, tables
 from ..common.text import folded
 from .filters import CHANGES, FILTERS, unchecked
+from .read import UNTAKEN, ledger_of
 
 IDENTITY = ("corpus", "source_language", "target_language", "key", "source", "target")  # what a pair's id is made of
 SCHEMA = dict.fromkeys(("id", "corpus", "key", "source_language", "target_language", "source", "target", "licence"), pl.String)
@@ -134,6 +135,7 @@ def build(
     kept = [pl.DataFrame(schema=SCHEMA)]
     samples = [pl.DataFrame(schema=SAMPLE)]
     reasons: list[tuple[str, str]] = []
+    reading = {name: ledger.read(path) for name, raw in zip(names, corpora, strict=True) if (path := ledger_of(raw)).exists()}
     for pivot in partners:
         found = [pair(name, raw, language, pivot) for name, raw in zip(names, corpora, strict=True)]
         counts.update({(name, "rows_read"): pairs.height for name, pairs in zip(names, found, strict=True)})
@@ -147,6 +149,7 @@ def build(
         for corpus, hit in zip(pairs["corpus"], hits, strict=True):
             counts[corpus, f"contaminated:{hit}" if hit else "rows_kept"] += 1
         pairs = pairs.filter(hits.is_null())
+        counts += _by_corpus(pairs.filter(~in_own_scripts(pairs)), "other_script")
         kept.append(pairs.with_columns(id=ids(pairs)).select(list(SCHEMA)))
     read = sum(count for (_, measure), count in counts.items() if measure == "rows_read")
     pairs = pl.concat(kept)
@@ -160,14 +163,26 @@ def build(
     facts = []
     for corpus in [*names, *sorted(absent)] or ["all"]:
         measures = {measure: count for (name, measure), count in sorted(counts.items()) if name == corpus}
+        left_out = [fact for fact in reading.get(corpus, ()) if fact.language == language]
         if measures.get("rows_read"):
             facts += [ledger.Fact("corpora", language, corpus, m, v) for m, v in ({"rows_kept": 0} | measures).items()]
         else:
-            facts.append(ledger.Fact("corpora", language, corpus, "rows_kept", reason=f"n/a: {why}"))
+            others = [fact.reason for fact in reading.get(corpus, ()) if fact.measure == UNTAKEN and partners]
+            untaken = f"; no language takes its codes {others[0]}" if others and not left_out else ""
+            facts.append(ledger.Fact("corpora", language, corpus, "rows_kept", reason=f"n/a: {why}{untaken}"))
+        facts += left_out
     facts += [
         ledger.Fact("corpora", language, "all", f"unchecked:{name}", reason=f"n/a: {reason}") for name, reason in dict.fromkeys(reasons)
     ]
     return pairs, facts, shown(pl.concat(samples), index, [one["filter"] for one in settings["cleaning"]])
+
+
+def in_own_scripts(pairs: pl.DataFrame) -> pl.Series:
+    """For each pair whether most letters of both its sides are in the script of their language."""
+    if not pairs.height:
+        return pl.Series(dtype=pl.Boolean)
+    codes = pairs["source_language"][0], pairs["target_language"][0]
+    return pairs.select(FILTERS["script"]({"min_share": 0.5}, codes).alias("own"))["own"]
 
 
 def benchmark_hits(index: contamination.Index, pairs: pl.DataFrame) -> pl.Series:

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from ..common import language_id, languages
-from ..common.scripts import letters_of
+from ..common.scripts import in_script
 from ..common.text import normal_form, script_of
 from .alignment import evidence
 from .near_duplicates import first_of_similar
@@ -92,13 +92,24 @@ def letters(_settings: Settings, _codes: Languages) -> pl.Expr:
 
 
 def script(settings: Settings, codes: Languages) -> pl.Expr:
-    """At least `min_share` of each side's letters are in the script of its language."""
-    keep = pl.lit(True)
-    for side, code in zip(SIDES, codes, strict=True):
-        text = pl.col(side)
-        own = text.str.count_matches(letters_of(languages.get(code).script))
-        keep &= own >= settings["min_share"] * text.str.count_matches(r"\p{L}")
-    return keep
+    """At least `min_share` of each side's letters are in the script of its language; simplified Chinese is no traditional."""
+    source, target = (
+        in_script(pl.col(side), languages.get(code).script, settings["min_share"]) for side, code in zip(SIDES, codes, strict=True)
+    )
+    return source & target
+
+
+def mojibake(_settings: Settings, _codes: Languages) -> pl.Expr:
+    """No side is UTF-8 that was read as another encoding (`GrÃ¼ÃŸe`), as ftfy finds it."""
+    return _both(lambda text: text.map_batches(_well_encoded, return_dtype=pl.Boolean))
+
+
+def _well_encoded(texts: pl.Series) -> pl.Series:
+    import ftfy
+
+    # Without this it takes "Â " for a broken blank, which is a word of Sango at the start of a sentence.
+    settings = ftfy.TextFixerConfig(decode_inconsistent_utf8=False)
+    return pl.Series([text.isascii() or ftfy.fix_encoding(text, settings) == text for text in texts], dtype=pl.Boolean)
 
 
 def language(settings: Settings, codes: Languages) -> pl.Expr:
@@ -150,7 +161,10 @@ def _bare_pairs() -> pl.Expr:
 
 FILTERS: dict[str, Callable[[Settings, Languages], pl.Expr]] = {
     name.__name__: name
-    for name in (length, ratio, median_ratio, placeholders, markup, copy, letters, script, language, duplicates, near_duplicates, alignment)
+    for name in (
+        *(length, ratio, median_ratio, placeholders, markup, copy, letters, script, mojibake),
+        *(language, duplicates, near_duplicates, alignment),
+    )
 }
 CHANGES: dict[str, Callable[[Settings, Languages], dict[str, pl.Expr]]] = {"normalise": normalise}
 

@@ -25,8 +25,14 @@ from .table import SCHEMA
 KIND = "general"
 
 
-Turns = list[tuple[str, str]]  # role and content
-ROLES = {"human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "assistant": "assistant", "system": "system"}
+Turns = list[tuple[str, Any]]  # role and content
+# Who speaks, by the names that published lists use; in any case. An unknown role keeps its name.
+ROLES = dict.fromkeys(("user", "human", "usr", "prompter", "question", "instruction"), "user")
+ROLES |= dict.fromkeys(
+    ("assistant", "gpt", "chatgpt", "gpt4", "model", "bot", "chatbot", "ai", "bing", "bard", "claude", "answer"), "assistant"
+)
+ROLES |= dict.fromkeys(("system", "developer"), "system")
+TEXT_PARTS = ("text", "input_text", "output_text")  # types of a content's parts that are text
 
 
 def alpaca(row: dict[str, Any]) -> Turns:
@@ -40,30 +46,54 @@ def alpaca(row: dict[str, Any]) -> Turns:
 def sharegpt(row: dict[str, Any]) -> Turns:
     """{conversations: [{from: human or gpt, value}]}, with the system prompt as a turn or in `system`."""
     system = [("system", row["system"])] if row.get("system") else []
-    return system + [(ROLES.get(turn["from"], ""), turn["value"]) for turn in row["conversations"]]
+    return system + [(role_of(turn["from"]), turn["value"]) for turn in row["conversations"]]
 
 
 def messages(row: dict[str, Any]) -> Turns:
-    """{messages: [{role: user or assistant, content}]}, as TRL and the hub have them."""
-    return [(ROLES.get(turn["role"], ""), turn["content"]) for turn in row["messages"]]
+    """{messages: [{role: user or assistant, content}]}, as TRL and the hub have them; a content may come in parts."""
+    return [(role_of(turn["role"]), turn["content"]) for turn in row["messages"]]
 
 
 FORMATS: dict[str, Callable[[dict[str, Any]], Turns]] = {form.__name__: form for form in (alpaca, sharegpt, messages)}
 
 
-def dialogue(turns: Turns) -> Turns:
-    """Turns as a chat template takes them: a system prompt or none, then user and assistant in turn. A last question without answer is cut.
+def role_of(name: Any) -> str:
+    """user, assistant or system by one of its names; another role by its own."""
+    plain = " ".join(str(name).split()).lower()
+    return ROLES.get(plain, plain)
 
-    Empty where the roles are not like that (a tool's turns, two answers in a row, an answer first) or a content is no text.
+
+def text_of(content: Any) -> str | None:
+    """The text of a content, of which OpenAI's form makes a list of parts; None for one with an image, a sound or nothing."""
+    if isinstance(content, str):
+        return content.strip()
+    if not isinstance(content, list) or not content:
+        return None
+    parts = [part["text"] if isinstance(part, dict) and part.get("type") in TEXT_PARTS and "text" in part else part for part in content]
+    texts = [part for part in parts if isinstance(part, str)]
+    return "".join(texts).strip() if len(texts) == len(parts) else None
+
+
+def dialogue(turns: Turns) -> tuple[list[tuple[str, str]], str]:
+    """Turns as a chat template takes them, and why there are none, as the ledger has it.
+
+    A system prompt or none, then user and assistant in turn. A last question without answer is cut.
     """
-    if not all(isinstance(content, str) for _, content in turns):
-        return []
-    turns = [(role, content.strip()) for role, content in turns]
-    if turns and turns[-1][0] == "user":
-        turns = turns[:-1]
-    spoken = turns[1:] if turns and turns[0][0] == "system" else turns
+    texts = [(role, text_of(content)) for role, content in turns]
+    if other := next((role for role, _ in texts if role not in ("user", "assistant", "system")), None):
+        return [], f"dropped:role {other[:20]}"
+    if not texts:
+        return [], "dropped:empty"
+    kept = [(role, text) for role, text in texts if text is not None]
+    if len(kept) < len(texts):
+        return [], "dropped:no text"
+    if kept[-1][0] == "user":
+        kept = kept[:-1]
+    spoken = kept[1:] if kept and kept[0][0] == "system" else kept
     wanted = [("user", "assistant")[number % 2] for number in range(len(spoken))]
-    return turns if [role for role, _ in spoken] == wanted else []
+    if not spoken or [role for role, _ in spoken] != wanted:
+        return [], "dropped:roles"
+    return kept, "" if all(text for _, text in kept) else "dropped:empty"
 
 
 def read(name: str, path: Path) -> Iterator[Turns]:
@@ -74,12 +104,15 @@ def read(name: str, path: Path) -> Iterator[Turns]:
         path, lambda member: any(map(partial(fnmatch.fnmatchcase, member), patterns)), tables.name_at(path, row["package"])
     )
     for member, stream in files_wanted:
-        found = True
+        found, number = True, 0
         for number, entry in enumerate(_entries(path, member, stream), 1):
+            records.whole_text(f"{path}: {member}: entry {number}", entry)
             try:
                 yield FORMATS[row["format"]](entry)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise cli.UserError(f"{path}: {member}: entry {number} is not in {row['format']} form ({error!r}).") from error
+        if not number:
+            raise cli.UserError(f"{path}: {member} holds no entry. Fetch it again, or take it out of `members` of {name}.")
     if not found:
         raise cli.UserError(f"{name}: no file {row['members']} in {path}. Mend its row in resources/instruction_sets.tsv.")
 
@@ -92,7 +125,7 @@ def _entries(path: Path, member: str, stream: BufferedReader) -> Iterable[Any]:
         return records.json_lines(where, stream)
     try:
         return json.loads(archives.whole(where, stream))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise cli.UserError(f"{where} is not JSON ({error}).") from error
 
 
@@ -104,17 +137,15 @@ def make(
     rows, counts, seen = [], {}, set()
     for name, path in sets.items():
         row, outcome = tables.row("instruction_sets", name), Counter[str]()
-        dialogues = [(raw, dialogue(raw)) for raw in read(name, path)]
-        hits = iter(index.find([content for _, turns in dialogues for _, content in turns]))
-        for raw, turns in dialogues:
+        dialogues = [dialogue(raw) for raw in read(name, path)]
+        hits = iter(index.find([content for turns, _ in dialogues for _, content in turns]))
+        for turns, refused in dialogues:
             outcome["rows_read"] += 1
             contents = [content for _, content in turns]
             asked = "\n".join(content for role, content in turns if role == "user")
             contaminated = next(filter(None, [next(hits) for _ in contents]), None)
-            if raw and not turns:
-                outcome["dropped:roles"] += 1
-            elif not all(contents) or not contents:
-                outcome["dropped:empty"] += 1
+            if refused:
+                outcome[refused] += 1
             elif sum(map(len, contents)) > settings["max_characters"]:
                 outcome["dropped:length"] += 1
             elif asked in seen:
