@@ -1,7 +1,7 @@
 """Benchmark items become requests: what is asked of the model, one request an item, direction and protocol.
 
 Shape `flores` asks for translations (0-shot or with the first dev items as examples), shape `belebele` for one of four answers, by up
-to three protocols (see `_reading`). A language without text gives reasons instead of requests, never nothing.
+to three protocols (see `_reading`), shape `instructions` for an answer to a request, in the model's chat template. A language without text gives reasons instead of requests, never nothing.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,9 @@ def questions(folder: Path, language: str, settings: dict[str, Any]) -> list[Que
         return _reading(data, settings)
     if data["shape"] == "flores":
         return _translations(folder, data, settings)
-    raise UserError(f"{folder / language}.json has the shape {data['shape']!r}, but only flores and belebele can be answered.")
+    if data["shape"] == "instructions":
+        return _instructions(data, settings)
+    raise UserError(f"{folder / language}.json has the shape {data['shape']!r}; flores, belebele and instructions can be answered.")
 
 
 def directions(language: str, names: list[str], pivots: list[str]) -> list[tuple[str, str]]:
@@ -122,6 +124,15 @@ def _one_direction(
         prompt = few_shot(settings["template"], source, target, examples, text, terms[key])
         asked.append(Question(key[1], direction, protocol, [{"role": "user", "content": prompt}], text))
     return asked
+
+
+def _instructions(data: dict[str, Any], settings: dict[str, Any]) -> list[Question | Gap]:
+    """Each request as the user's turn. The answer may have several lines, so it ends as a chat does and not with its first line."""
+    language, protocol = data["language"], "0-shot"
+    if data["reason"]:
+        return [Gap(language, protocol, data["reason"])]
+    items = data["items"][: settings.get("limit")]
+    return [Question(row["item"], language, protocol, [{"role": "user", "content": row["text"]}], kind="chat") for row in items]
 
 
 def _reading(data: dict[str, Any], settings: dict[str, Any]) -> list[Question | Gap]:

@@ -29,7 +29,8 @@ class Inputs:
     language: str
     groups: Groups
     baselines: dict[str, Groups]
-    texts: dict[str, dict[Any, str]] = field(default_factory=dict)  # shape flores: test sentences by language and item
+    texts: dict[str, dict[Any, str]] = field(default_factory=dict)  # shapes flores, instructions: references by language and item
+    requests: dict[Any, str] = field(default_factory=dict)  # shape instructions: what was asked, by item
     terms: dict[str, dict[Any, list[str]]] = field(default_factory=dict)  # words that a translation must hold, likewise
     questions: dict[Any, tuple[str, str]] = field(default_factory=dict)  # shape belebele: passage and right answer by item
     contaminated: dict[str, set[str]] = field(default_factory=dict)  # test items whose text was trained on, by language
@@ -69,6 +70,7 @@ class Inputs:
                 "answers": plain(self.groups),
                 "baselines": {name: plain(groups) for name, groups in self.baselines.items()},
                 "texts": self.texts,
+                **({"requests": self.requests} if self.requests else {}),
                 "terms": self.terms,
                 "questions": self.questions,
             }
@@ -97,6 +99,12 @@ def read(
                 check_items(answers, texts[side], f"{folder.name} {direction}", f"{side} has no such test sentence")
         known = read_contaminated(contaminated, about["benchmark"], texts)
         return Inputs(model, about, language, groups, others, texts=texts, terms=terms, contaminated=known)
+    if benchmark["shape"] == "instructions":
+        wanted, requests = ({item["item"]: item[name] for item in benchmark["items"]} for name in ("answer", "text"))
+        for (direction, _), answers in groups.items():
+            check_items(answers, wanted, f"{about['benchmark']} {direction}", "there is no such request")
+        known = read_contaminated(contaminated, about["benchmark"], [language])
+        return Inputs(model, about, language, groups, others, texts={language: wanted}, requests=requests, contaminated=known)
     questions = {item["item"]: (item["link"], item["correct_answer_num"]) for item in benchmark["items"]}
     options = {item["item"]: [item.get(f"mc_answer{number}", "") for number in range(1, 5)] for item in benchmark["items"]}
     for (direction, protocol), answers in [pair for found in (groups, *others.values()) for pair in found.items()]:
