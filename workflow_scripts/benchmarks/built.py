@@ -134,7 +134,7 @@ def messages(material: Material, row: Row, wanted: Sequence[str]) -> Found:
 
 
 def instruction_lists(material: Material, row: Row, wanted: Sequence[str]) -> Found:
-    """Requests with their answers, of each language's lists in the package (resources/instruction_sets.tsv): a test of general instructions.
+    """A test of general instructions: requests and answers of a language's lists in the package (resources/instruction_sets.tsv).
 
     Depends on the lists alone. A row takes part if request and answer are short and it has no earlier turns; those whose request has the
     smallest hash are the test. Named in `decontamination.against`, their text is kept out of training. Requests for a translation are left

@@ -1,7 +1,8 @@
 """Benchmark items become requests: what is asked of the model, one request an item, direction and protocol.
 
 Shape `flores` asks for translations (0-shot or with the first dev items as examples), shape `belebele` for one of four answers, by up
-to three protocols (see `_reading`), shape `instructions` for an answer to a request, in the model's chat template. A language without text gives reasons instead of requests, never nothing.
+to three protocols (see `_reading`), shape `instructions` for an answer to a request. A language without text gives reasons instead of
+requests, never nothing.
 """
 
 from dataclasses import dataclass

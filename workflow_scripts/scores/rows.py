@@ -13,14 +13,12 @@ def rows(inputs: Inputs, settings: dict[str, Any]) -> list[Row]:
     """All rows, with the columns of schemas/scores.schema.json that are not empty."""
     names = {"model": inputs.model, "language": inputs.language}
     names |= {name: inputs.benchmark[name] for name in ("benchmark", "version")}
-    of_shape = {"harness": graded.rows, "flores": of_translation, "instructions": of_translation, "belebele": of_choice}[
-        inputs.benchmark["shape"]
-    ]
+    of_shape = {"harness": graded.rows, "belebele": of_choice}.get(inputs.benchmark["shape"], of_text)
     clean = [row | {"metric": f"{row['metric']} clean"} for row in of_shape(inputs.clean(), settings) if row["metric"] not in health.HEALTH]
     return [names | row for row in (*of_shape(inputs, settings), *clean)]
 
 
-def of_translation(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
+def of_text(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
     """Rows for a benchmark whose answers are compared with a reference: translations, and answers to requests (in one language)."""
     boards: dict[tuple[Any, ...], dict[str, translation.Board | str]] = {}
     for key, answers in inputs.groups.items():
