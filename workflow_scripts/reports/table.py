@@ -3,8 +3,8 @@
     python -m workflow_scripts.reports.table --reports results/reports --benchmark messages
 
 Both models are asked in the same way: with as many worked examples as there are, else without. chrF++ of the base, of the trained model,
-and the change. An arrow marks a change that is significant (p < 0.05, two-sided, corrected for the number of languages). Below stand the means,
-for this and every other way of asking. Everything is read from significance.csv (the languages) and over_languages.csv (the means).
+and the change. An arrow marks a change that is significant (p < 0.05, two-sided, corrected for the number of languages). Below stand the
+means, for this and every other way of asking. All is read from significance.csv (the languages) and over_languages.csv (the means).
 """
 
 import argparse
