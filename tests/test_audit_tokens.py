@@ -85,9 +85,9 @@ def test_rows_cut_and_rows_with_nothing_to_learn(base: Path, tmp_path: Path) -> 
 def test_all_answers_of_a_conversation_are_counted(base: Path, tmp_path: Path) -> None:
     tokenizer = load(base)
     rows = [
-        row("deu_Latn", "The mat.", "Die Matte.", before=("The cat.", "Die Katze.")),
-        row("deu_Latn", "The mat " * 200, "Die Matte.", before=("The cat.", "Die Katze.")),  # loses its last question and answer
-        row("rus_Cyrl", "The mat.", " ", before=("The cat.", "Кошка.")),
+        row("deu_Latn", "The mat.", "Die Matte.", before=("The cat：", "Die Katze.")),
+        row("deu_Latn", "The mat " * 200, "Die Matte.", before=("The cat：", "Die Katze.")),  # loses its last question and answer
+        row("rus_Cyrl", "The mat.", " ", before=("The cat：", "Кошка.")),
     ]
     mixture = written(tmp_path / "m.parquet", *rows)
     first, last, blank = (len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 1 for text in (" Die Katze.", " Die Matte.", "  "))

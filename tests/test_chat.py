@@ -11,7 +11,7 @@ import transformers
 import trl
 
 from tests import tiny_model, workspace
-from workflow_scripts.common import chat, cli
+from workflow_scripts.common import chat, cli, prompts, tables
 
 REAL = Path(trl.__file__).parent / "chat_templates"
 PLAIN = (workspace.ROOT / "resources/chat_templates/plain.jinja").read_text(encoding="utf-8")
@@ -73,7 +73,8 @@ def test_rows_of_different_lengths_are_each_encoded_as_alone(load: Callable[[str
     together = chat.encode_examples(tokenizer, chat.example_texts(tokenizer, rows))
     assert together == [encoded(tokenizer, turns) for turns in rows]
     assert [len(parts) for parts in together] == [2, 6, 4, 2]
-    assert [tokenizer.decode(part) for part in together[2][1::2]] == [" Die Katze.<eos>", " Die Matte\nsitzt.<eos>"]
+    # The tiny tokenizer has ": Di" as one token, which belongs to the request.
+    assert [tokenizer.decode(part) for part in together[2][1::2]] == ["e Katze.<eos>", " Die Matte\nsitzt.<eos>"]
     with pytest.raises(cli.UserError, match="does not end with an answer"):
         encoded(tokenizer, CONVERSATION[:3])
 
@@ -111,4 +112,36 @@ def test_an_earlier_answer_is_learnt_from_its_first_character_on(trim: bool) -> 
             sum(seams[0] <= begin < seams[1] for begin in begins),
             sum(seams[1] <= begin for begin in begins),
         ]
-    assert tokenizer.tokenize("A: Die") == ["A", ":", "ĠDie"], "nothing would merge"
+    assert tokenizer.tokenize("A: Die") == ["A", ":", "ĠDie"], "no token crosses the seam"
+
+
+def written(tokenizer: Any, *turns: str, system: str = "") -> str:
+    roles = [{"role": ("user", "assistant")[place % 2], "content": turn} for place, turn in enumerate(turns)]
+    return chat.prompt_text(tokenizer, ([{"role": "system", "content": system}] if system else []) + roles)
+
+
+def test_plain_marks_where_an_answer_begins_but_where_the_request_ends_in_a_label(load: Callable[[str], Any]) -> None:
+    tokenizer = load(PLAIN)
+    for template in tables.read("templates"):
+        asked = prompts.request(template, "fra_Latn", "zho_Hans", "Le chat.", ["chat"])
+        label = "" if asked[-1] in ":：" else "\nAnswer:"  # en-10 ends in "[Chinese (Simplified)]"
+        assert written(tokenizer, asked) == f"<bos>{asked}{label}"
+    for labelled in ("P: A cat.\nAnswer:", "Answer: \n", "译文： ", "Traduction :"):
+        assert written(tokenizer, labelled) == f"<bos>{labelled}"
+    for bare in ("Name a cat.", "12:30", "Name: a cat", "(a) one: (b)", "猫是什么？", " ", ""):
+        assert written(tokenizer, bare) == f"<bos>{bare}\nAnswer:"
+    assert written(tokenizer, "One.", "1", "Two:", "2", "Three.", system="Count.") == (
+        "<bos>Count.\nOne.\nAnswer: 1<eos>\nTwo: 2<eos>\nThree.\nAnswer:"
+    )
+
+
+@pytest.mark.parametrize("turns", [2, 4, 6])
+def test_what_is_asked_begins_the_row_that_is_trained_on(load: Callable[[str], Any], turns: int) -> None:
+    tokenizer = load(PLAIN)
+    for last in ("Name a cat.", "Translate.\nGerman:"):
+        row = [*CONVERSATION[: turns - 2], {"role": "user", "content": last}, {"role": "assistant", "content": "Katze"}]
+        prompt, answer = chat.encode_example(tokenizer, row)
+        assert prompt == chat.encode_prompt(tokenizer, row[:-1]) == joined(encoded(tokenizer, row)[:-1])
+        text = tokenizer.apply_chat_template(row, tokenize=False)
+        assert text == tokenizer.decode(prompt) + tokenizer.decode(answer) and text.startswith(chat.prompt_text(tokenizer, row[:-1]))
+        assert tokenizer.decode(answer) == " Katze<eos>"

@@ -142,7 +142,16 @@ def test_null_removes_a_key():
         ({"evaluate": {"engine": "vllm", "beams": 4}}, "with engine: vllm answers are greedy"),
         ({"reports": {"correction": "bonferroni"}}, "reports.correction"),
         ({"models": {"gemma-3-270m": {"chat_template": "plane"}}}, "there is no resources/chat_templates/plane.jinja"),
-        ({"pivots": ["eng_Latn"], "mixtures": {"laptop": {"shares": {"zho_Hans": None, "eng_Latn": 0.08}}}}, "zho is none of the pivots"),
+        (
+            {"pivots": ["eng_Latn"], "mixtures": {"laptop": {"shares": {"zho_Hans": None, "eng_Latn": 0.08}}}}
+            | {"evaluate": {"benchmarks": {"messages": {"directions": ["X-zho"]}}}},
+            "zho is none of the pivots",
+        ),
+        ({"instructions": {"translation": {"worked_examples": {"most": None}}}}, "'most' is a required property"),
+        ({"instructions": {"translation": {"worked_examples": {"most": 9}}}}, "worked_examples.most"),
+        ({"instructions": {"translation": {"worked_examples": {"share": 1.5}}}}, "worked_examples.share"),
+        ({"evaluate": {"benchmarks": {"general": {"max_new_tokens": None}}}}, "general needs max_new_tokens, and takes no directions"),
+        ({"evaluate": {"benchmarks": {"general": {"shots": [3]}}}}, "general needs max_new_tokens, and takes no directions, shots or"),
         ({"languages": ["eng_Latn", "zho_Hans"]}, "trim.languages needs deu_Latn"),
         ({"languages": ["eng_Latn", "zho_Hans", "deu_Latin"]}, "deu_Latin"),
         ({"languages": ["eng_Latn", "zho_Hans", "ger_Latn"]}, "languages: ger_Latn is not in resources/languages.tsv. German is deu_Latn."),

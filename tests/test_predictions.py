@@ -528,6 +528,30 @@ def test_reasons_need_no_model(texts: Path, capsys: pytest.CaptureFixture[str]) 
     assert all(set(row) == {"direction", "protocol", "reason", "lines"} for row in rows)
 
 
+def test_requests_are_asked_in_the_chat_template_and_answered_over_lines(
+    model: Path, texts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"split": "devtest", "item": n, "text": f"Name cat {n}.", "answer": "Tom"} for n in range(4)]
+    value = {"benchmark": "test", "shape": "instructions", "language": "deu_Latn", "reason": "", "items": rows}
+    files.write_json(texts / "deu_Latn.json", value)
+    files.write_json(texts / "hin_Deva.json", value | {"language": "hin_Deva", "items": [], "reason": "n/a: no list"})
+    settings = {"limit": 3, "max_new_tokens": 8, "batch_size": 2, "stop": "\n", "pivots": ["eng_Latn"], "template": "en-labelled"}
+    asked = prompts.questions(texts, "deu_Latn", settings)
+    assert [(row.item, row.direction, row.protocol, row.kind) for row in asked if isinstance(row, prompts.Question)] == [
+        (number, "deu_Latn", "0-shot", "chat") for number in range(3)
+    ]
+    assert prompts.questions(texts, "hin_Deva", settings) == [prompts.Gap("hin_Deva", "0-shot", "n/a: no list")]
+    assert run(capsys, command(model, texts, ["deu_Latn", "hin_Deva"], settings)) == (3, 0)
+    engine = Engine(model)
+    for row, question in zip(files.read_jsonl(texts.parent / "out/deu_Latn.jsonl"), asked, strict=True):
+        assert isinstance(question, prompts.Question)
+        ids = chat.encode_prompt(engine.tokenizer, question.messages)
+        assert engine.tokenizer.decode(ids) == f"<bos>Name cat {row['item']}.\nAnswer:"
+        ends = alone(engine, Request(ids, 8))
+        whole = engine.tokenizer.decode([token for token in ends if token not in engine.ends], skip_special_tokens=True)
+        assert row["answer"] == whole.strip()
+
+
 @pytest.mark.parametrize("chat_template", sorted((ROOT / "resources/chat_templates").glob("*.jinja")), ids=lambda path: path.stem)
 def test_prompts_are_those_of_training_with_one_bos(model: Path, texts: Path, tmp_path: Path, chat_template: Path) -> None:
     """A pair goes the way of training (instruction, mixture, rows of the trainer) and the way of evaluation, in every wording."""

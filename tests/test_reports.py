@@ -826,16 +826,19 @@ def test_the_table_tells_the_gain_of_every_language(report: Path, capsys: pytest
     table.main(["--reports", str(report), "--benchmark", "udhr"])
     printed = capsys.readouterr().out
     tests = pd.read_csv(report / "significance.csv")
-    tests = tests[(tests["metric"] == "chrF++") & (tests["baseline"] == f"{BASE}/0-shot")].set_index("direction")
+    tests = tests[(tests["metric"] == "chrF++") & (tests["protocol"] == "3-shot")].set_index("direction")
+    assert set(tests["baseline"]) == {f"{BASE}/3-shot"}, "examples on both sides"
+    assert f"{LIFTED} and its base, both asked 3-shot" in printed
     for code in FEW[1:]:
         (line,) = (line for line in printed.splitlines() if line.startswith(f"| {languages.get(code).name}"))
         shown = [cell.strip() for cell in line.split("|")[2:-1]]
-        for cell, way in ((shown[3], f"{code}-eng_Latn"), (shown[7], f"eng_Latn-{code}")):
+        for cell, way in ((shown[2], f"{code}-eng_Latn"), (shown[5], f"eng_Latn-{code}")):
             mark = {"better": " ▲", "worse": " ▼"}.get(tests.loc[way, "verdict"], "")
             assert cell == f"{tests.loc[way, 'delta']:+.1f}{mark}".replace("-", "−")
     inside = tests[(tests["languages"] == "trained") & tests.index.str.endswith("-eng_Latn")]["verdict"]
     better, worse = (inside == "better").sum(), (inside == "worse").sum()
-    assert f"Languages trained: {better} of 4 better, {worse} worse into English, on average +" in printed
+    assert f"Asked 3-shot, languages trained: {better} of 4 better, {worse} worse into English, on average" in printed
+    assert printed.index("Asked 3-shot, languages kept out") < printed.index("Asked 0-shot, languages trained")
     assert "Better and worse: p < 0.05, Holm's correction over the languages of a direction." in printed
     assert "A mean of fewer than 6 languages can never reach that" in printed
     with pytest.raises(UserError, match="no trained model has a score on flores200"):

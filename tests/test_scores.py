@@ -281,6 +281,28 @@ def test_gains_by_passage_stand_beside_the_scores(udhr: Path) -> None:
     assert sum(gains["gains"]) == sum(gains["balanced"]) == 20
 
 
+def test_answers_to_requests_are_scored_against_references(udhr: Path) -> None:
+    """In one language: no direction, what was asked is no reference, and the language's text that was trained on is scored apart."""
+    items = [
+        {"split": "devtest", "item": number, "text": f"Frage {number}, bitte auf Deutsch beantworten.", "answer": text}
+        for number, text in enumerate(GERMAN)
+    ]
+    value = files.read_json(udhr / "deu_Latn.json") | {"shape": "instructions", "items": items}
+    files.write_json(udhr / "deu_Latn.json", value)
+    perfect, echo = answers(GERMAN, "deu_Latn"), answers([item["text"] for item in items], "deu_Latn")
+    found = {row["metric"]: row for row in run(udhr, perfect, echo)}
+    assert found["chrF++"]["value"] == pytest.approx(100) and found["BLEU"]["value"] == pytest.approx(100)
+    assert found["chrF++"]["baseline"] == "base/0-shot" and found["chrF++"]["delta"] > 50
+    assert (found["copy rate"]["value"], found["empty rate"]["value"], found["length ratio"]["value"]) == (0, 0, 1)
+    assert found["in language"]["value"] == 100
+    found = {row["metric"]: row for row in run(udhr, echo)}
+    assert found["copy rate"]["value"] == 100 and found["chrF++"]["value"] < 50
+    with pytest.raises(UserError, match="item 99 is answered, but there is no such request"):
+        run(udhr, [*perfect, perfect[0] | {"item": 99}])
+    reason = [{"direction": "deu_Latn", "protocol": "0-shot", "reason": "n/a: no list"}]
+    assert {row["reason"] for row in run(udhr, reason)} == {"n/a: no list"}
+
+
 def test_randomisation_of_passages() -> None:
     """Six passages that all speak for one system: of the 64 ways to exchange them, two are as extreme."""
     passages = [f"p{number // 2}" for number in range(12)]

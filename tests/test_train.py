@@ -149,10 +149,10 @@ def test_the_loss_is_on_answers_only(base: Path, tmp_path: Path) -> None:
 
 
 def conversations(path: Path) -> Path:
-    """Rows of one, two and three answers."""
+    """Rows of one, two and three answers, behind labels that the tiny tokenizer makes no token of together with an answer."""
     given = []
     for number in range(8):
-        turns = ["The cat.", "Die Katze.", f"The mat {number}.", "Die Matte." * (1 + number % 3), "Russian?", "Кошка."]
+        turns = ["The cat：", "Die Katze.", f"The mat {number}：", "Die Matte." * (1 + number % 3), "Russian：", "Кошка."]
         messages = [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns[: 2 + 2 * (number % 3)])]
         given.append(row("deu_Latn", 1, "") | {"messages": messages})
     polars.DataFrame(given).write_parquet(path)

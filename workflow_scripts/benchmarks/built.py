@@ -1,15 +1,23 @@
-"""Test sets that are built here: from the Universal Declaration of Human Rights, and from held-out messages of a corpus."""
+"""Test sets that are built here: from the Universal Declaration of Human Rights, from held-out messages of a corpus, and from held-out
+rows of lists of instructions.
+"""
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 
+from ..common import archives, tables
+from ..common.cli import UserError
 from ..common.text import folded
 from .material import Found, Items, Material, Row, Text, find
 
 ENGLISH, CHINESE = "eng_Latn", "zho_Hans"
 PARALLEL_LANGUAGES = 64
 NOT_PLAIN = re.compile(r"[{}<>%$\\_=@#\[\]|]|https?:")
+
+REQUEST_BYTES, ANSWER_BYTES = 240, 200  # of UTF-8, at most: what a small model can be asked, and says in 64 tokens
+TRANSLATION = re.compile("translat|译", re.IGNORECASE)
 
 Paragraphs = list[tuple[str, str]]  # article number, text
 
@@ -123,3 +131,42 @@ def messages(material: Material, row: Row, wanted: Sequence[str]) -> Found:
                 for number, key in enumerate(chosen)
             ],
         )
+
+
+def instruction_lists(material: Material, row: Row, wanted: Sequence[str]) -> Found:
+    """A test of general instructions: requests and answers of a language's lists in the package (resources/instruction_sets.tsv).
+
+    Depends on the lists alone. A row takes part if request and answer are short and it has no earlier turns; those whose request has the
+    smallest hash are the test. Named in `decontamination.against`, their text is kept out of training. Requests for a translation are left
+    out: others test that, and the wordings of translation instructions hold most of their text.
+    """
+    lists = [entry for entry in tables.read("instruction_sets").values() if entry["package"] == row["material"]]
+    for language in wanted:
+        found: dict[str, tuple[str, str]] = {}
+        for entry in (one for one in lists if one["language"] == language):
+            for request, answer in _short_rows(material, entry):
+                found.setdefault(folded(request), (request, answer))
+        order = sorted(found, key=lambda request: hashlib.sha256(request.encode()).digest())[: int(row["test_items"])]
+        items = [dict(zip(("text", "answer"), found[request], strict=True)) for request in order]
+        numbered: Items = [{"split": "devtest", "item": number} | item for number, item in enumerate(items)]
+        yield language, numbered or f"no list of instructions in {row['material']} is in this language"
+
+
+def _short_rows(material: Material, entry: Row) -> list[tuple[str, str]]:
+    """Request, as `instructions.general` words it, and answer."""
+    if entry["format"] != "alpaca":
+        raise UserError(f"{entry['set']} is in {entry['format']} form; a test of instructions is built from lists in alpaca form only.")
+    found = []
+    for member, content in archives.members(material.path, entry["members"].split()):
+        try:
+            rows = [(row["instruction"], row.get("input") or "", row["output"], row) for row in json.loads(content)]
+            texts = [("\n".join(filter(None, (asked, more))).strip(), answer.strip(), row) for asked, more, answer, row in rows]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"{material.path}: {member} is not a list in alpaca form ({error!r}).") from error
+        for request, answer, row in texts:
+            short = 0 < len(request.encode()) <= REQUEST_BYTES and 0 < len(answer.encode()) <= ANSWER_BYTES
+            if short and folded(request) and not (row.get("system") or row.get("history") or TRANSLATION.search(request)):
+                found.append((request, answer))
+    if not found:
+        raise UserError(f"{material.path} has no short row in {entry['members']}. Mend its row in resources/instruction_sets.tsv.")
+    return found

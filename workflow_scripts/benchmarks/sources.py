@@ -3,7 +3,7 @@
 A source takes the material, the benchmark's row and the wanted languages, and gives each language's items, or a string: the reason why it
 has none. Shape "flores": `{split, item, text}`, where an item is the same sentence in every language; `terms` beside them are words that a
 translation into that language must hold. Shape "belebele": the fields of the
-official JSONL, keyed by link and question number.
+official JSONL, keyed by link and question number. Shape "instructions": `{split, item, text, answer}`, a request and its reference answer.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from ..common import tables
 from .belebele import belebele
 from .belebele_flores import ENGLISH, belebele_flores
-from .built import messages, udhr, udhr_reading
+from .built import instruction_lists, messages, udhr, udhr_reading
 from .constrained import constrained
 from .flores import CHANGE_LOG, flores
 from .material import Found, Material, Row, on_disk
@@ -27,6 +27,7 @@ SOURCES: dict[str, Callable[[Material, Row, Sequence[str]], Found]] = {
     "udhr": udhr,
     "udhr_reading": udhr_reading,
     "messages": messages,
+    "instruction_lists": instruction_lists,
 }
 
 

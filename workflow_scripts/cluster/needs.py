@@ -118,6 +118,8 @@ def _tokens(config: Config, benchmark: str) -> tuple[float, float]:
     """Tokens read and written in one language of a benchmark."""
     asked, row = config["evaluate"]["benchmarks"][benchmark], tables.row("benchmarks", benchmark)
     items = min(int(row["test_items"] or 100), asked.get("limit", math.inf))
+    if row["shape"] == "instructions":
+        return TEXT_TOKENS * items, items * asked["max_new_tokens"] / 2
     if row["shape"] != "flores":
         protocols = asked.get("protocols", ["letters"])
         read = READING_TOKENS * items * (len(protocols) + len(asked.get("shots", [0])) - 1)  # examples are read once for all

@@ -153,6 +153,8 @@ def _check_names(config: Config) -> None:
             raise UserError(f"config: the benchmark {name} is held out from the corpus {row['material']}; add that to `corpora`.")
         if row["shape"] == "flores" and not {"directions", "shots", "max_new_tokens"} <= settings.keys():
             raise UserError(f"config: evaluate.benchmarks.{name} needs directions, shots and max_new_tokens.")
+        if row["shape"] == "instructions" and ("max_new_tokens" not in settings or {"directions", "shots", "protocols"} & settings.keys()):
+            raise UserError(f"config: evaluate.benchmarks.{name} needs max_new_tokens, and takes no directions, shots or protocols.")
         protocols = settings.get("protocols", ["letters"])
         for key in ("protocols", "options"):
             if key in settings and row["shape"] != "belebele":
@@ -343,7 +345,7 @@ def engine(config: Config, benchmark: str) -> str:
     asked = config["evaluate"]["benchmarks"].get(benchmark)
     if asked is None:  # lm-evaluation-harness asks
         return "transformers"
-    written = tables.row("benchmarks", benchmark)["shape"] == "flores" or asked.get("protocols") == ["chat"]
+    written = tables.row("benchmarks", benchmark)["shape"] != "belebele" or asked.get("protocols") == ["chat"]
     return config["evaluate"].get("engine", "transformers") if written else "transformers"
 
 

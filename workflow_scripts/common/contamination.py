@@ -256,9 +256,9 @@ def benchmark_lines(paths: Sequence[Path]) -> list[Line]:
 
 
 def _of_item(item: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The texts of a sentence, or of a question and its passage and answers."""
+    """The texts of a sentence, of a request and its answer, or of a question and its passage and answers."""
     for field, text in item.items():
-        if field in ("text", "flores_passage", "question") or field.startswith("mc_answer"):
+        if field in ("text", "answer", "flores_passage", "question") or field.startswith("mc_answer"):
             yield field, text
 
 

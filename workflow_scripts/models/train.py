@@ -60,7 +60,8 @@ def encode(
 ) -> tuple[Rows, list[ledger.Fact]]:
     """Tokenise a mixture in its order, cut rows to `max_length` tokens, and account for every language in it by `tokens.MEASURES`.
 
-    `answers`: "all" of a conversation are learnt, or the "last" only. `ends`: tokens at which the model stops; they and `asking` are those of `tokens.read`.
+    `answers`: "all" of a conversation are learnt, or the "last" only. `ends`: tokens at which the model stops; they
+    and `asking` are those of `tokens.read`.
     """
     rows: list[Row] = []
     counts: dict[str, Counter[str]] = defaultdict(Counter)

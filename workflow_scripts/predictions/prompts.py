@@ -1,7 +1,8 @@
 """Benchmark items become requests: what is asked of the model, one request an item, direction and protocol.
 
 Shape `flores` asks for translations (0-shot or with dev items as worked examples), shape `belebele` for one of four answers, by up
-to three protocols (see `_reading`). A language without text gives reasons instead of requests, never nothing.
+to three protocols (see `_reading`), shape `instructions` for an answer to a request. A language without text gives reasons instead of
+requests, never nothing.
 """
 
 from collections.abc import Sequence
@@ -60,7 +61,9 @@ def questions(folder: Path, language: str, settings: dict[str, Any]) -> list[Que
         return _reading(data, settings)
     if data["shape"] == "flores":
         return _translations(folder, data, settings)
-    raise UserError(f"{folder / language}.json has the shape {data['shape']!r}, but only flores and belebele can be answered.")
+    if data["shape"] == "instructions":
+        return _instructions(data, settings)
+    raise UserError(f"{folder / language}.json has the shape {data['shape']!r}; flores, belebele and instructions can be answered.")
 
 
 def directions(language: str, names: list[str], pivots: list[str]) -> list[tuple[str, str]]:
@@ -182,6 +185,16 @@ def parallel(folder: Path, language: str, settings: dict[str, Any]) -> dict[str,
         texts = _shared_texts(data, _read(folder, target if source == language else source))
         found[f"{source}-{target}"] = list(zip(texts[source].values(), texts[target].values(), strict=True))
     return found
+
+
+def _instructions(data: dict[str, Any], settings: dict[str, Any]) -> list[Question | Gap]:
+    """Each request as the user's turn. The answer may have several lines, so it ends as a chat does and not with its first line."""
+    language, protocol = data["language"], "0-shot"
+    if data["reason"]:
+        return [Gap(language, protocol, data["reason"])]
+    names = drawn([row["item"] for row in data["items"]], settings.get("limit"))
+    asked = {row["item"]: [{"role": "user", "content": row["text"]}] for row in data["items"]}
+    return [Question(name, language, protocol, asked[name], kind="chat") for name in names]
 
 
 def _reading(data: dict[str, Any], settings: dict[str, Any]) -> list[Question | Gap]:

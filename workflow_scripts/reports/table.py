@@ -2,9 +2,9 @@
 
     python -m workflow_scripts.reports.table --reports results/reports --benchmark messages
 
-chrF++ of the base model 0-shot and with worked examples, of the trained model 0-shot, and the change against the base 0-shot. An arrow
-marks a change that is significant (p < 0.05, two-sided, corrected for the number of languages). Everything is read from significance.csv
-(the languages) and over_languages.csv (the means).
+Both models are asked in the same way: with as many worked examples as there are, else without. chrF++ of the base, of the trained model,
+and the change. An arrow marks a change that is significant (p < 0.05, two-sided, corrected for the number of languages). Below stand the
+means, for this and every other way of asking. All is read from significance.csv (the languages) and over_languages.csv (the means).
 """
 
 import argparse
@@ -22,30 +22,35 @@ ARROWS = {BETTER: " ▲", WORSE: " ▼"}
 WAYS = {"X → English": "into English", "English → X": "out of English"}
 
 
+def headline(tests: pd.DataFrame) -> str:
+    """The way of asking that both models are compared in: with the most worked examples, so that no gain is that of knowing the form."""
+    shots = tests["protocol"].str.extract(r"^(\d+)-shot$")[0].dropna().astype(int)
+    return f"{shots.max()}-shot" if len(shots) else "0-shot"
+
+
+def asked_alike(frame: pd.DataFrame) -> pd.Series:
+    """Rows in which the base was asked in the same way as the trained model."""
+    return frame["baseline"].str.rsplit("/", n=1).str[-1] == frame["protocol"]
+
+
 def rows_of(tests: pd.DataFrame, pivot: str = "eng_Latn") -> pd.DataFrame:
-    """One row a language and way, from the tests of one model: base scores, the trained model's score, its change and the verdict on it."""
-    rows = []
-    for (group, language, direction), found in tests.groupby(["languages", "language", "direction"]):
-        if pivot not in direction.split("-"):
-            continue
-        way = "into English" if direction.endswith(pivot) else "out of English"
-        zero_shot = found["baseline"].str.endswith("/0-shot")
-        base = found["value"] - found["delta"]
-        few = base[~zero_shot].iloc[0] if (~zero_shot).any() else None
-        rows.append((group, language, way, base[zero_shot].iloc[0], few, *found[zero_shot].iloc[0][["value", "delta", "verdict"]]))
-    return pd.DataFrame(rows, columns=["languages", "language", "way", "zero", "few", "trained", "delta", "verdict"])
+    """One row a language and way, from the tests of one model: its base's score, its own, the change and the verdict on it."""
+    tests = tests[tests["direction"].str.split("-").map(lambda ends: pivot in ends)]
+    return tests.assign(
+        way=tests["direction"].str.endswith(pivot).map({True: "into English", False: "out of English"}),
+        base=tests["value"] - tests["delta"],
+    )
 
 
 def cells(found: pd.DataFrame, mark: str = "") -> str:
-    """Base 0-shot, base few-shot, trained, change; means where `found` has several rows."""
-    mean = found[["zero", "few", "trained", "delta"]].astype(float).mean()
-    few = "–" if pd.isna(mean["few"]) else f"{mean['few']:.1f}"
-    return f"{mean['zero']:.1f} | {few} | {mean['trained']:.1f} | {mean['delta']:+.1f}{mark}".replace("-", "−")
+    """Base, trained, change; means where `found` has several rows."""
+    mean = found[["base", "value", "delta"]].astype(float).mean()
+    return f"{mean['base']:.1f} | {mean['value']:.1f} | {mean['delta']:+.1f}{mark}".replace("-", "−")
 
 
 def table(rows: pd.DataFrame) -> str:
     """Markdown, trained languages first, then their mean, then those kept out."""
-    head = ["language", *(f"{way}: {what}" for way in WAYS.values() for what in ("base", "base, examples", "trained", "change"))]
+    head = ["language", *(f"{way}: {what}" for way in WAYS.values() for what in ("base", "trained", "change"))]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for name, title in ((TRAINED, "in training"), (KEPT_OUT, KEPT_OUT)):
         group = rows[rows["languages"] == name]
@@ -62,13 +67,13 @@ def table(rows: pd.DataFrame) -> str:
 def summary(over: pd.DataFrame, correction: str) -> str:
     """Wins and losses and the tests of the means, from the rows of over_languages.csv against the base asked in the same way."""
     lines = []
-    for name, found in over.groupby("languages", sort=False):
+    for (protocol, name), found in over.groupby(["protocol", "languages"], sort=False):
         parts = []
         for row in found.itertuples():
             count = row.better + row.unclear + row.worse
             test = "" if row.reason else f" (95 % interval {row.low:+.1f} to {row.high:+.1f}, p = {row.p_value:.3f})"
             parts.append(f"{row.better} of {count} better, {row.worse} worse {WAYS[row.direction]}, on average {row.delta:+.1f}{test}")
-        lines.append(f"Languages {name}: {'; '.join(parts)}.".replace("-", "−"))
+        lines.append(f"Asked {protocol}, languages {name}: {'; '.join(parts)}.".replace(" -", " −"))
     lines.append(f"Better and worse: p < {LEVEL}, {CORRECTIONS[correction]}.")
     if (over["reason"] != "").any():
         lines[-1] += f" A mean of fewer than {FEWEST} languages can never reach that, so it has neither interval nor p value."
@@ -101,15 +106,15 @@ def main(argv: list[str] | None = None) -> None:
     tests, over = (pd.read_csv(path, keep_default_na=False, na_values={"low": "", "high": "", "p_value": ""}) for path in paths)
     all_tests, all_means = tests, over
     tests, over = (
-        frame[(frame["benchmark"] == args.benchmark) & (frame["metric"] == "chrF++") & (frame["protocol"] == "0-shot")]
-        for frame in (tests, over)
+        frame[(frame["benchmark"] == args.benchmark) & (frame["metric"] == "chrF++") & asked_alike(frame)] for frame in (tests, over)
     )
     if tests.empty:
         raise cli.UserError(f"no trained model has a score on {args.benchmark} in {args.reports / 'significance.csv'}.")
-    over = over[over["baseline"].str.endswith("/0-shot") & over["direction"].isin(WAYS)]
+    protocol = headline(tests)
+    over = over[over["direction"].isin(WAYS)].sort_values("protocol", key=lambda column: column != protocol, kind="stable")
     for model, found in tests.groupby("model"):
-        rows = rows_of(found)
-        print(f"\n{model}, chrF++ on {args.benchmark}\n\n{table(rows)}\n")
+        rows = rows_of(found[found["protocol"] == protocol])
+        print(f"\n{model} and its base, both asked {protocol}: chrF++ on {args.benchmark}\n\n{table(rows)}\n")
         print(summary(over[over["model"] == model], found["correction"].iloc[0]))
         print(worse(all_tests, all_means, str(model)))
 

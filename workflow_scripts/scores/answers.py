@@ -6,7 +6,7 @@ habit is no gain. So it is taken off for every model alike, and counted among th
 
 import re
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..common.text import normal_form, script_of
 from .copies import is_copy
@@ -67,13 +67,15 @@ def unwrapped(text: str) -> str:
     return text
 
 
-def judge(row: dict[str, object], target: str, source: str, reference: str, examples: Collection[str]) -> Answer:
+def judge(row: dict[str, Any], target: str, source: str, reference: str, examples: Collection[str]) -> Answer:
     """What counts of one line of a predictions file; `examples` are the answers of its worked examples, all texts as published."""
-    text, notes = tidy(str(row["answer"]), source, reference)
-    if row.get("finish") == "length":
-        notes.add("cut")
-    if row.get("thinking"):
-        notes.add("thinking")
+    text, notes = tidy(row["answer"], source, reference)
     if any(is_copy(text, example, reference) for example in examples):
         notes.add("copied example")
-    return Answer(normal_form(text, script_of(target)), frozenset(notes))
+    return Answer(normal_form(text, script_of(target)), limits_and_thoughts(row) | notes)
+
+
+def limits_and_thoughts(row: dict[str, Any]) -> frozenset[str]:
+    """What was noted when the answer was written."""
+    found = {"cut": row.get("finish") == "length", "thinking": bool(row.get("thinking"))}
+    return frozenset(note for note, noted in found.items() if noted)

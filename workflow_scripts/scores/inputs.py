@@ -13,7 +13,7 @@ from ..common import files, language_id, languages
 from ..common.cli import UserError
 from ..common.text import normal_form, script_of
 from . import choice
-from .answers import judge
+from .answers import judge, limits_and_thoughts
 
 AGAIN = "Delete the file and run the predictions again."
 AS_WRITTEN = "1234"  # the options of a question in their own order
@@ -56,7 +56,8 @@ class Inputs:
     language: str
     groups: Groups
     baselines: dict[str, Groups]
-    texts: dict[str, dict[Any, str]] = field(default_factory=dict)  # shape flores: test sentences by language and item
+    texts: dict[str, dict[Any, str]] = field(default_factory=dict)  # shapes flores, instructions: references by language and item
+    requests: dict[Any, str] = field(default_factory=dict)  # shape instructions: what was asked, by item
     terms: dict[str, dict[Any, list[str]]] = field(default_factory=dict)  # words that a translation must hold, likewise
     questions: dict[Any, tuple[str, str]] = field(default_factory=dict)  # shape belebele: passage and right answer by item
     notes: Groups = field(default_factory=dict)  # shape flores: what `answers.judge` found about each answer
@@ -98,6 +99,7 @@ class Inputs:
                 "baselines": {name: plain(groups) for name, groups in self.baselines.items()},
                 "texts": self.texts,
                 "notes": plain(_each(self.notes, sorted)),
+                **({"requests": self.requests} if self.requests else {}),
                 "terms": self.terms,
                 "questions": self.questions,
             }
@@ -117,6 +119,8 @@ def read(
         return Inputs(model, about, language, own, others, contaminated=known)
     if benchmark["shape"] == "flores":
         return _translations(Inputs(model, about, language, own, others), folder, contaminated)
+    if benchmark["shape"] == "instructions":
+        return _requests(Inputs(model, about, language, own, others), benchmark["items"], contaminated)
     questions = {item["item"]: (item["link"], item["correct_answer_num"]) for item in benchmark["items"]}
     options = {item["item"]: [item.get(f"mc_answer{number}", "") for number in range(1, 5)] for item in benchmark["items"]}
     for (direction, protocol), answers in [pair for found in (own, *others.values()) for pair in found.items()]:
@@ -151,6 +155,28 @@ def _translations(read: Inputs, folder: Path, contaminated: Sequence[Path]) -> I
         },
         notes=_each(own, lambda answer: answer.notes),
         contaminated=read_contaminated(contaminated, read.benchmark["benchmark"], sides),
+    )
+
+
+def _requests(read: Inputs, items: Sequence[dict[str, Any]], contaminated: Sequence[Path]) -> Inputs:
+    """Shape instructions: as translations in one language, but an answer may have lines and marks of its own."""
+    language, where = read.language, f"{read.benchmark['benchmark']} {read.language}"
+    script = script_of(language)
+    wanted, requests = ({item["item"]: normal_form(item[name], script) for item in items} for name in ("answer", "text"))
+    for lines in read.groups.values():
+        check_items(lines, wanted, where, "there is no such request")
+
+    def text(row: dict[str, Any]) -> str:
+        return normal_form(row["answer"], script)
+
+    return replace(
+        read,
+        groups=_each(read.groups, text),
+        baselines={name: _each(lines, text) for name, lines in read.baselines.items()},
+        texts={language: wanted},
+        requests=requests,
+        notes=_each(read.groups, limits_and_thoughts),
+        contaminated=read_contaminated(contaminated, read.benchmark["benchmark"], [language]),
     )
 
 

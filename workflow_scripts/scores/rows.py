@@ -14,7 +14,7 @@ def rows(inputs: Inputs, settings: dict[str, Any]) -> list[Row]:
     """All rows, with the columns of schemas/scores.schema.json that are not empty."""
     names = {"model": inputs.model, "language": inputs.language}
     names |= {name: inputs.benchmark[name] for name in ("benchmark", "version")}
-    of_shape = {"harness": graded.rows, "flores": of_translation, "belebele": of_choice}[inputs.benchmark["shape"]]
+    of_shape = {"harness": graded.rows, "belebele": of_choice}.get(inputs.benchmark["shape"], of_text)
     scored = (row for row in of_shape(inputs.clean(), settings) if not is_health(row["metric"]))
     clean = [row | {"metric": f"{row['metric']} clean"} for row in scored]
     return [names | row for row in (*of_shape(inputs, settings), *clean)]
@@ -25,8 +25,8 @@ def is_health(metric: str) -> bool:
     return metric in health.HEALTH or metric.startswith("option ")
 
 
-def of_translation(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
-    """Rows for a benchmark of shape flores."""
+def of_text(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
+    """Rows for a benchmark whose answers are compared with a reference: translations, and answers to requests (in one language)."""
     boards: dict[tuple[Any, ...], dict[str, translation.Board | str]] = {}
     for key, answers in inputs.groups.items():
         direction, protocol = key
@@ -34,7 +34,8 @@ def of_translation(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
         if isinstance(answers, str):
             yield from (here | {"metric": name, "reason": answers} for name in (*settings["metrics"], *health.HEALTH))
             continue
-        source, target = direction.split("-")
+        source, target = direction.split("-")[0], direction.split("-")[-1]
+        sources = inputs.requests or inputs.texts[source]
         items = sorted(answers)
         wanted = [inputs.texts[target][item] for item in items]
         if (direction, *items) not in boards:
@@ -52,7 +53,7 @@ def of_translation(inputs: Inputs, settings: dict[str, Any]) -> Iterator[Row]:
         yield from (here | row for row in of_terms(inputs, key, answers, settings))
         hypotheses = [answers[item] for item in items]
         notes = [inputs.notes[key][item] for item in items]
-        for row in health.health(target, [inputs.texts[source][item] for item in items], hypotheses, wanted, notes):
+        for row in health.health(target, [sources[item] for item in items], hypotheses, wanted, notes):
             yield here | row | ({} if "reason" in row else {"n": len(items)})
 
 
@@ -61,7 +62,7 @@ def of_terms(inputs: Inputs, key: tuple[str, str], answers: Answers, settings: d
 
     Wilson's interval takes the words as independent; the paired test draws sentences, with all their words.
     """
-    terms = inputs.terms[key[0].split("-")[1]]
+    terms = inputs.terms.get(key[0].split("-")[-1], {})
     asked = [(item, term.casefold()) for item in sorted(answers) for term in terms.get(item, ())]
     if not asked:
         return
@@ -95,7 +96,7 @@ def make_boards(
     texts = {name: [answers[item] for item in items] for name, answers in systems.items()}
     found: dict[str, translation.Board | str] = {}
     for name in settings["metrics"]:
-        metric = translation.build(name, direction.split("-")[1], settings)
+        metric = translation.build(name, direction.split("-")[-1], settings)
         found[name] = metric if isinstance(metric, str) else translation.Board(metric, references, texts, settings)
     return found
 
