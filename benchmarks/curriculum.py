@@ -2,9 +2,9 @@
 
     python benchmarks/curriculum.py [--rows 32000] [--model results/models/gemma-3-270m-trimmed/model] [--root OTHER_CHECKOUT]
 
-The phases are those of recipes/bayling-2-ablations.yaml (18 % cross-lingual in the first 70 %, 60 % in the rest), over four languages and
-two pivots, of made-up rows. They are shown in the mixture's order and in the order of training, unpacked and packed. Without `--model` it is
-the tests' tiny one; `--root` measures the code of another checkout.
+The phases are those of recipes/bayling-2-ablations.yaml (18 % cross-lingual in the first 70 %, 60 % in the rest), over four languages
+and two pivots, of made-up rows. They are shown in the mixture's order and in the order of training, unpacked and packed. Without
+`--model` it is the tests' tiny one; `--root` measures the code of another checkout.
 """
 
 import argparse
