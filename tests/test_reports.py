@@ -797,9 +797,9 @@ def test_the_index_names_output_that_is_surely_ill(tmp_path: Path) -> None:
     assert found["wrong"] == "40 % in the language, the references 95 %, 35 % loops, length ratio 2.6"
 
 
-def test_all_204_languages_make_a_small_report_quickly(tmp_path: Path) -> None:
+def test_all_languages_make_a_small_report_quickly(tmp_path: Path) -> None:
     codes = list(languages.registry())
-    assert len(codes) == 204
+    assert len(codes) >= 204
     for name in ("udhr", "messages"):
         write_flores(tmp_path, name, codes, 5)
     score_files = big_scores(tmp_path, codes, "udhr") + big_scores(tmp_path, codes, "messages")
@@ -810,7 +810,7 @@ def test_all_204_languages_make_a_small_report_quickly(tmp_path: Path) -> None:
     assert 400_000 < (output / "index.html").stat().st_size < 1_000_000
     assert (output / "index.html").read_text(encoding="utf-8").count("<figure>") == 4, "both comparisons, the mixture, the loss"
     assert max(path.stat().st_size for path in (output / "languages").iterdir()) < 300_000
-    assert len(list((output / "languages").iterdir())) == 204
+    assert len(list((output / "languages").iterdir())) == len(codes)
 
 
 def test_compact_drawings_are_the_same_drawings() -> None:
