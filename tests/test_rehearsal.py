@@ -62,7 +62,7 @@ def test_no_benchmark_text_was_trained_on(run):
     with (run / "results/mixtures/laptop.audit.csv").open(encoding="utf-8") as file:
         facts = list(csv.DictReader(file))
     counted = [fact["value"] for fact in facts if fact["measure"].startswith("rows_contaminated:")]
-    assert counted == ["0"] * (5 * 3)
+    assert counted == ["0"] * (5 * 4)
     assert len((run / "results/mixtures/laptop.contaminated.csv").read_text().splitlines()) == 1  # its header
 
 
@@ -123,7 +123,7 @@ def test_one_language_predicted_again_reuses_the_others(run):
 def test_one_more_metric_plans_no_model(run):
     jobs = plan(run, change={"evaluate": {"metrics": ["chrF++"]}})
     assert set(jobs) == {"score", "tables", "report", "run_config"}
-    assert jobs["score"] == 2 * 3  # models, benchmarks
+    assert jobs["score"] == 2 * 4  # models, benchmarks
 
 
 def test_one_more_benchmark_plans_no_training(run):
@@ -141,7 +141,7 @@ def test_one_more_benchmark_plans_no_training(run):
 def test_one_more_language_plans_its_own_data_and_one_training(run):
     jobs = plan(run, change={"languages": [*rehearsal_config(run)["languages"], "ukr_Cyrl"]})
     assert jobs["corpus"] == jobs["translation"] == 1
-    assert jobs["benchmark"] == 3
+    assert jobs["benchmark"] == 4
     assert jobs["mixture"] == jobs["trained_model"] == jobs["token_audit"] == 1
     assert not {"download", "read_corpus", "given_model", "trimmed_model", "general"} & set(jobs)
 
@@ -150,7 +150,7 @@ def test_another_learning_rate_plans_only_training_and_what_follows(run):
     jobs = plan(run, change={"models": {TUNED: {"sft": {"learning_rate": 1e-4}}}})
     assert jobs["trained_model"] == 1
     assert not {"download", "corpus", "translation", "mixture", "given_model", "trimmed_model"} & set(jobs)
-    assert jobs["predict"] == 3
+    assert jobs["predict"] == 4
 
 
 def digests(folder: Path, *patterns: str) -> dict[str, str]:

@@ -152,7 +152,7 @@ def test_what_cannot_be_read_is_one_clear_message(run):
 
 
 def test_a_run_half_done_shows_each_language_in_its_stage(run):
-    assert row(shown(run), "swh_Latn") == "swh_Latn benchmarks 0 of 3 waiting"
+    assert row(shown(run), "swh_Latn") == "swh_Latn benchmarks 0 of 4 waiting"
     make(run, lambda file: file.stage in ("downloads", "benchmarks") or file.title == "raw corpora")
     make(run, lambda file: file.language in ("swh_Latn", "eng_Latn") and file.stage == "corpora")
     make(run, lambda file: file.language == "eng_Latn" and file.stage == "instructions" and file.path.endswith("parquet"))
@@ -161,10 +161,10 @@ def test_a_run_half_done_shows_each_language_in_its_stage(run):
     assert row(text, "swh_Latn") == "swh_Latn instructions 0 of 2 waiting"
     assert row(text, "eng_Latn") == "eng_Latn instructions 2 of 4 waiting"
     assert row(text, "hin_Deva") == "hin_Deva corpora 0 of 2 waiting"
-    assert row(text, "deu_Latn") == "deu_Latn scores 6 of 6 done"
+    assert row(text, "deu_Latn") == "deu_Latn scores 8 of 8 done"
     assert row(text, "downloads") == "downloads downloads 10 of 10 done"
     assert row(text, "model gemma-3-270m-lifted") == "model gemma-3-270m-lifted models 0 of 4 waiting"
-    assert "corpora 9 of 27" in text and "benchmarks 36 of 36" in text and "instructions 4 of 28" in text and "scores 6 of 72" in text
+    assert "corpora 9 of 27" in text and "benchmarks 48 of 48" in text and "instructions 4 of 28" in text and "scores 8 of 96" in text
     assert text.endswith("languages  1 done, 11 waiting")
 
 
@@ -182,10 +182,10 @@ def test_a_failed_rule_is_told_with_its_last_line_and_its_log(run):
 def test_a_file_deleted_to_be_made_again_has_not_failed(run):
     make(run, lambda file: file.language == "swh_Latn")
     (run / "results/scores" / MODEL / "udhr/swh_Latn.json").unlink()
-    assert row(shown(run), "swh_Latn") == "swh_Latn scores 5 of 6 waiting"
+    assert row(shown(run), "swh_Latn") == "swh_Latn scores 7 of 8 waiting"
     log = next(run.glob(f"logs/score/{MODEL}/udhr/*.log"))
     os.utime(log, (time.time() + 5, time.time() + 5))  # it ran again, and failed
-    assert row(shown(run), "swh_Latn") == "swh_Latn scores 5 of 6 failed all is well"
+    assert row(shown(run), "swh_Latn") == "swh_Latn scores 7 of 8 failed all is well"
 
 
 def test_a_job_of_slurm_is_shown_with_its_number_its_node_and_its_progress(run):
@@ -227,7 +227,7 @@ def test_jobs_that_slurm_ended_are_failed_or_stopped_whatever_snakemake_knows(ru
     text = shown(run, SQUEUE.format(folder=run, state="TIMEOUT", reason="TimeLimit"))
     assert row(text, "model gemma-3-270m-lifted").endswith("failed 15 n3 TIMEOUT: 50%|█████ | 32/63")
     cancelled = next(file.language for file in files_of(run) if file.job.values == (MODEL, "udhr", "001"))
-    assert row(text, cancelled).startswith(f"{cancelled} predictions 0 of 6 stopped")
+    assert row(text, cancelled).startswith(f"{cancelled} predictions 0 of 8 stopped")
 
 
 def test_slurms_own_log_tells_why_a_job_ended(run):

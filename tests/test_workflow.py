@@ -25,8 +25,8 @@ def test_a_fresh_clone_plans_everything_without_a_download(fresh):
     assert counts["given_model"] == counts["trimmed_model"] == counts["trained_model"] == 1
     assert counts["token_audit"] == counts["token_gate"] == counts["training_settings"] == 1
     assert counts["corpus"] == counts["translation"] == 12
-    assert counts["benchmark"] == 12 * 3
-    assert counts["predict"] == counts["score"] == 2 * 3 * 2  # models, benchmarks, shards
+    assert counts["benchmark"] == 12 * 4
+    assert counts["predict"] == counts["score"] == 2 * 4 * 2  # models, benchmarks, shards
     assert not {"terms", "constrained", "interactive"} & set(counts)
     assert not (fresh / "results").exists()
 
@@ -71,7 +71,7 @@ def test_a_mixture_reads_benchmark_text_in_its_own_languages_and_without_any_to_
 def test_one_language_of_a_given_model_pulls_in_no_other_language(fresh):
     counts = workspace.planned(fresh, "results/instructions/translation/swh_Latn.parquet")
     assert counts["corpus"] == counts["translation"] == 1
-    assert counts["benchmark"] == 3 * 3  # Swahili and the two pivots
+    assert counts["benchmark"] == 4 * 3  # Swahili and the two pivots
     output = workspace.snakemake(fresh, "results/instructions/translation/swh_Latn.parquet", "--dry-run")
     assert "deu_Latn" not in output
 
