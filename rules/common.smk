@@ -15,7 +15,7 @@ sys.path.insert(0, str(workflow.basedir))
 from workflow_scripts.benchmarks import sources
 from workflow_scripts.benchmarks.material import Material
 from workflow_scripts.cluster import description, jobs, needs, preflight
-from workflow_scripts.common import code, harness, machine, prompts, strict_yaml, tables
+from workflow_scripts.common import code, harness, machine, prompts, strict_yaml, tables, targets
 from workflow_scripts.common import config as settings
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.common.languages import by_alias, registry
@@ -46,6 +46,8 @@ try:
     SETS = {name: tables.row("instruction_sets", name) for name in config["instructions"]["general"]["sets"]}
     PACKAGES = tables.read("packages")
     LANGUAGE_ID = tables.read("language_id")
+    if wrong := targets.wrong(sys.argv[1:], config):  # Snakemake tells its targets only after the rules are read
+        raise UserError(wrong)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

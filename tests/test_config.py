@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 
 import pytest
 import yaml
@@ -57,6 +58,16 @@ def test_every_licence_of_the_tables_has_its_classes():
     for table in ("corpora", "instruction_sets"):
         for row in tables.read(table).values():
             assert tables.row("licences", row["licence"])["classes"]
+
+
+def test_licences_in_the_guide_have_their_classes_and_a_misspelt_one_is_named(laptop):
+    guide = (tables.ROOT / "docs/guide.md").read_text(encoding="utf-8")
+    named = re.findall(r"--licence (\"[^\"]+\"|\S+)", guide) + re.findall(r" (CC-BY\S*(?: \S+)*?)  sentences", guide)
+    assert "CC-BY-2.0-FR" in named
+    for licence in named:
+        assert tables.row("licences", licence.strip('"'))["classes"]
+    with pytest.raises(UserError, match=r"CC-BY 2.0 FR is not in resources/licences.tsv. Did you mean CC-BY-2.0-FR"):
+        tables.row("licences", "CC-BY 2.0 FR")
 
 
 def test_config_yaml_names_a_recipe_and_is_valid():

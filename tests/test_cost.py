@@ -210,3 +210,11 @@ def test_a_real_measurement_of_snakemake_is_read(tmp_path):
     (row,) = cost.costs(tmp_path, {}, {})
     assert row.rule == "corpus" and row.language == "swh_Latn"
     assert row.seconds > 2 and row.cpu_seconds > 0 and row.peak_mb > 1
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_message(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^/proc/sys cannot be written to: .*on a disk with room that is not mounted read-only\.$"):
+        preflight.record([], Path("/proc/sys/cost/estimate.csv"))
+    (tmp_path / "results").write_text("a file where a folder should be")
+    with pytest.raises(UserError, match=r"results cannot be written to: "):
+        preflight.record([], tmp_path / preflight.ESTIMATE)

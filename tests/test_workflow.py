@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests import workspace
-from workflow_scripts.common import code, machine
+from workflow_scripts.common import code, config, machine, targets
 from workflow_scripts.common.languages import registry
 
 ROOT = workspace.ROOT
@@ -80,6 +80,51 @@ def test_the_atlas_plans_data_for_all_languages_and_no_model(fresh):
     counts = workspace.planned(fresh, "--config", "recipe=atlas")
     assert counts["corpus"] == counts["translation"] == len(registry())
     assert not any("model" in rule or "predict" in rule or rule == "score" for rule in counts)
+
+
+def test_a_language_beyond_flores_200_is_one_row(tmp_path):
+    clone = workspace.copy(tmp_path / "clone")
+    table = clone / "resources/languages.tsv"
+    header, *rows = table.read_text(encoding="utf-8").splitlines()
+    chuvash = {"code": "chv_Cyrl", "name": "Chuvash", "autonym": "чӑвашла", "script": "Cyrl", "resource_class": "low"}
+    chuvash |= {"iso639_3": "chv", "iso639": "cv", "flores_plus": "chv_Cyrl", "bleu_tokenizer": "13a"}
+    rows.append("\t".join(chuvash.get(column, "") for column in header.split("\t")))
+    table.write_text("\n".join([header, *sorted(rows)]) + "\n", encoding="utf-8")
+    counts = workspace.planned(clone, "--config", "recipe=atlas")
+    assert counts["corpus"] == counts["translation"] == len(registry()) + 1
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("scores/gemma-3-270m-lifted/udhr/swa_Latn.json", "swa_Latn is not in languages of the config. Swahili is swh_Latn."),
+        ("predictions/gemma-3-270m-lifted/udhr/fra_Latn.jsonl", "fra_Latn is not in languages of the config. Add it there."),
+        (
+            "scores/gemma-3-270m-lifted/flores200/swh_Latn.json",
+            "flores200 is not in evaluate.benchmarks or evaluate.harness of the config.",
+        ),
+        ("models/gemma-lifted/manifest.json", "gemma-lifted is not in models of the config. Did you mean gemma-3-270m-lifted"),
+        ("mixtures/laptp.parquet", "laptp is not in mixtures of the config. Did you mean laptop?"),
+        ("scores/gemma-3-270m-lifted/udhr/wmt22/swh_Latn.json", "wmt22 is not in evaluate.comet of the config. It has none."),
+    ],
+)
+def test_a_file_that_the_config_cannot_have_is_one_line(target, message):
+    assert targets.wrong(["-n", f"results/{target}"], config.resolve({"recipe": "laptop"})).startswith(f"results/{target}: {message}")
+
+
+def test_every_file_of_the_run_may_be_asked_for():
+    laptop = config.resolve({"recipe": "laptop"})
+    more = ["results/corpora/raw/scratch-l10n.parquet", "results/mixtures/laptop.card.md", "results/models/gemma-3-270m/model", "all", "-n"]
+    assert targets.wrong([*config.score_files(laptop), *config.ledger_files(laptop), *more], laptop) == ""
+
+
+def test_a_key_twice_in_a_config_file_and_a_wrong_target_stop_the_run(fresh, tmp_path):
+    (tmp_path / "twice.yaml").write_text("evaluate: {beams: 2}\nevaluate: {shards: 3}\n")
+    output = workspace.snakemake(fresh, "-n", "--configfile", str(tmp_path / "twice.yaml"), check=False)
+    assert "twice.yaml: the key evaluate is there twice, in lines 1 and 2" in output
+    assert "Traceback" not in output
+    output = workspace.snakemake(fresh, "-n", "results/benchmarks/udhr/de.json", check=False)
+    assert "results/benchmarks/udhr/de.json: de is not in languages of the config. German is deu_Latn." in output
 
 
 @pytest.mark.parametrize(

@@ -83,17 +83,27 @@ def summary(rows: list[Planned]) -> str:
 
 
 def record(rows: list[Planned], path: Path = ESTIMATE) -> None:
-    """Keep the estimate for `make cost`. Rows of earlier runs stay, unless the same job is planned again."""
+    """Keep the estimate for `make cost`. Rows of earlier runs stay, unless the same job is planned again.
+
+    Raises `UserError` where nothing can be written: the first that a run writes, so a read-only or full disk is told here.
+    """
     names = [field.name for field in fields(Planned)]
     old: dict[tuple[str, str], list[Any]] = {}
     if path.exists():
         with path.open(encoding="utf-8", newline="") as file:
             old = {(row["rule"], row["wildcards"]): [row[name] for name in names] for row in csv.DictReader(file)}
     new = old | {(row.rule, row.wildcards): list(astuple(row)) for row in rows}
-    with files.whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows(new[key] for key in sorted(new))
+    try:
+        with files.whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(names)
+            writer.writerows(new[key] for key in sorted(new))
+    except OSError as error:
+        folder = path.parents[1].resolve()
+        raise UserError(
+            f"{folder} cannot be written to: {error.strerror} ({error.filename or path}). Results need a folder that is yours, on a disk "
+            "with room that is not mounted read-only."
+        ) from None
 
 
 def check_disk(rows: list[Planned], folder: Path = Path()) -> None:

@@ -265,7 +265,8 @@ def forbidden_licences(config: Config, mixture: Mapping[str, Any]) -> list[str]:
         return []
     named = {"corpora": config["corpora"], "instruction_sets": config["instructions"]["general"]["sets"]}
     licences = sorted({tables.row(table, name)["licence"] for table, names in named.items() for name in names})
-    return [licence for licence in licences if set(tables.row("licences", licence)["classes"].split()) & set(mixture["forbid_licences"])]
+    where, forbidden = "config: a mixture's forbid_licences: ", set(mixture["forbid_licences"])
+    return [licence for licence in licences if set(tables.row("licences", licence, where=where)["classes"].split()) & forbidden]
 
 
 def kinds(mixture: Mapping[str, Any]) -> list[str]:

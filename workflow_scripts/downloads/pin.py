@@ -2,7 +2,7 @@
 
     python -m workflow_scripts.downloads.pin url https://example.org/pairs.tsv.gz --package my-pairs --licence CC-BY-4.0
     python -m workflow_scripts.downloads.pin hub org/name/data/train.parquet --revision main --package my-set --licence CC-BY-4.0
-    python -m workflow_scripts.downloads.pin opus Tatoeba --pivot eng_Latn --languages deu_Latn swh_Latn --licence "CC-BY 2.0 FR"
+    python -m workflow_scripts.downloads.pin opus Tatoeba --pivot eng_Latn --languages deu_Latn swh_Latn --licence CC-BY-2.0-FR
 
 Append what it prints to that table (`>> resources/packages.tsv`). A file at an address is fetched once to learn its hash, and not kept. The
 hub tells hash and size by itself. OPUS is asked through its API for the newest release (or `--release`) of each pair under every code that
