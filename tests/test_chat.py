@@ -73,8 +73,8 @@ def test_rows_of_different_lengths_are_each_encoded_as_alone(load: Callable[[str
     together = chat.encode_examples(tokenizer, chat.example_texts(tokenizer, rows))
     assert together == [encoded(tokenizer, turns) for turns in rows]
     assert [len(parts) for parts in together] == [2, 6, 4, 2]
-    # The tiny tokenizer has ": Di" as one token, which belongs to the request.
-    assert [tokenizer.decode(part) for part in together[2][1::2]] == ["e Katze.<eos>", " Die Matte\nsitzt.<eos>"]
+    # The tiny tokenizer has ": Di" as one token, but an answer begins with a token of its own.
+    assert [tokenizer.decode(part) for part in together[2][1::2]] == [" Die Katze.<eos>", " Die Matte\nsitzt.<eos>"]
     with pytest.raises(cli.UserError, match="does not end with an answer"):
         encoded(tokenizer, CONVERSATION[:3])
 
@@ -141,7 +141,9 @@ def test_what_is_asked_begins_the_row_that_is_trained_on(load: Callable[[str], A
     for last in ("Name a cat.", "Translate.\nGerman:"):
         row = [*CONVERSATION[: turns - 2], {"role": "user", "content": last}, {"role": "assistant", "content": "Katze"}]
         prompt, answer = chat.encode_example(tokenizer, row)
-        assert prompt == chat.encode_prompt(tokenizer, row[:-1]) == joined(encoded(tokenizer, row)[:-1])
+        assert prompt == chat.encode_prompt(tokenizer, row[:-1])
+        # Where all answers are learnt, earlier ones begin with a token of their own, as when the model wrote them.
+        assert tokenizer.decode(joined(encoded(tokenizer, row)[:-1])) == tokenizer.decode(prompt)
         text = tokenizer.apply_chat_template(row, tokenize=False)
         assert text == tokenizer.decode(prompt) + tokenizer.decode(answer) and text.startswith(chat.prompt_text(tokenizer, row[:-1]))
         assert tokenizer.decode(answer) == " Katze<eos>"

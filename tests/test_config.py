@@ -158,7 +158,7 @@ def test_null_removes_a_key():
             | {"evaluate": {"benchmarks": {"messages": {"directions": ["X-zho"]}}}},
             "zho is none of the pivots",
         ),
-        ({"instructions": {"translation": {"worked_examples": {"most": None}}}}, "'most' is a required property"),
+        ({"instructions": {"translation": {"worked_examples": {"most": None}}}}, "worked_examples: most is missing"),
         ({"instructions": {"translation": {"worked_examples": {"most": 9}}}}, "worked_examples.most"),
         ({"instructions": {"translation": {"worked_examples": {"share": 1.5}}}}, "worked_examples.share"),
         ({"evaluate": {"benchmarks": {"general": {"max_new_tokens": None}}}}, "general needs max_new_tokens, and takes no directions"),

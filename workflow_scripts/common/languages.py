@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass, fields
 from functools import cache
+from typing import TYPE_CHECKING
 
-from . import language_tags, tables
+from . import tables
+
+if TYPE_CHECKING:
+    from . import language_tags
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,10 @@ def by_name(column: str) -> dict[str, str]:
 
 
 @cache
-def codes(column: str) -> language_tags.Codes:
+def codes(column: str) -> "language_tags.Codes":
     """The codes of one scheme, found by any spelling of a language tag where the scheme is no single project's."""
+    from . import language_tags  # with CLDR, which most programs and COMET's environment do not need
+
     own = by_alias(column)
     if column not in language_tags.OPEN:
         return language_tags.Codes(own)
