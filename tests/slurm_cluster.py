@@ -156,8 +156,11 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """To merge into os.environ. PATH too: Snakemake drops SLURM_CONF before it calls srun in a job; the wrappers set it again."""
-        return {"SLURM_CONF": str(self.conf), "PATH": f"{self.folder / 'bin'}:{os.environ.get('PATH', PATH)}"}
+        """To merge into os.environ. GPUs are pretended, so jobs are to compute on CPUs.
+
+        PATH too: Snakemake drops SLURM_CONF before it calls srun in a job; the wrappers set it again.
+        """
+        return {"SLURM_CONF": str(self.conf), "PIVOTLIFT_CPU": "1", "PATH": f"{self.folder / 'bin'}:{os.environ.get('PATH', PATH)}"}
 
     @classmethod
     def start(
@@ -394,7 +397,7 @@ def main(argv: list[str] | None = None) -> None:
         install()
     elif command == "start":
         cluster = Cluster.start(folder, **arguments)
-        print(f"export SLURM_CONF={cluster.conf}\nexport PATH={cluster.folder / 'bin'}:$PATH")
+        print(f"export SLURM_CONF={cluster.conf} PIVOTLIFT_CPU=1\nexport PATH={cluster.folder / 'bin'}:$PATH")
     else:
         getattr(Cluster(folder), command.replace("-", "_"))(**arguments)
 

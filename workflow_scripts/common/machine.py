@@ -1,8 +1,11 @@
 """What this process may use: CPUs and memory as affinity, control groups and Slurm leave them, which can be less than the machine has."""
 
 import os
+import platform
 from collections.abc import Mapping
 from pathlib import Path
+
+from .cli import UserError
 
 ROOT = Path("/")
 UNLIMITED_MB = 1e9  # control groups of version 1 write no limit as a number of about 2^63
@@ -31,6 +34,20 @@ def free_mb(root: Path = ROOT) -> float:
         if limit[0].isdigit() and int(limit[0]) / 1e6 < UNLIMITED_MB:
             found.append((int(limit[0]) - int(used[0])) / 1e6)
     return max(0.0, min(found))
+
+
+def check_gpus(given: int) -> None:
+    """Raise `UserError` for a job that was given GPUs and sees none; with PIVOTLIFT_CPU=1 it may compute on CPUs all the same."""
+    import torch
+
+    if given and not torch.cuda.is_available() and os.environ.get("PIVOTLIFT_CPU") != "1":
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        raise UserError(
+            f"this job was given {given} GPU{'s' * (given > 1)}, but torch {torch.__version__} sees none on {platform.node()} "
+            f"(CUDA_VISIBLE_DEVICES is {'not set' if visible is None else repr(visible)}). See what `nvidia-smi` says there: the driver "
+            "may be older than torch's CUDA, or torch built for CPUs. To compute on CPUs all the same, however long that takes, set "
+            "PIVOTLIFT_CPU=1."
+        )
 
 
 def _groups(root: Path, controller: str, *names: str) -> list[tuple[list[str], ...]]:

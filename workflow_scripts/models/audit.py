@@ -26,18 +26,15 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
-from ..common import cli, ledger
+from ..common import causal, cli, ledger
 from . import tokens
 
 UNSPACED = ("Hans", "Hant", "Jpan", "Khmr", "Laoo", "Mymr", "Thai", "Tibt")  # scripts that do not part words by spaces
 
 
 def end_marks(tokenizer: Any, base: Path) -> frozenset[int]:
-    """The tokens at which the model stops when it answers: those of its generation config, and the tokenizer's EOS."""
-    import transformers
-
-    ends = transformers.GenerationConfig.from_pretrained(base).eos_token_id
-    return frozenset({tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None})
+    """The tokens at which the model stops when it answers."""
+    return causal.end_marks(tokenizer, causal.generation_config(base))
 
 
 def has_all_turns(row: tokens.Row) -> bool:
@@ -153,6 +150,8 @@ def main(argv: list[str] | None = None) -> None:
     accounts = Accounts(tokenizer, end_marks(tokenizer, arguments.base_model), arguments.max_length)
     for row in tokens.read(tokenizer, arguments.mixture, arguments.answers):
         accounts.add(row)
+    longest = max((max(lengths) for lengths in accounts.lengths.values()), default=0)
+    causal.check_length(arguments.base_model, min(longest, arguments.max_length))
     ledger.write(arguments.output, accounts.facts(arguments.model))
     print(f"{sum(count['rows'] for count in accounts.counts.values())} rows in {len(accounts.counts)} languages")
 
