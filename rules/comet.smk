@@ -59,6 +59,7 @@ rule comet:
     resources:
         **CLUSTER["gpu_jobs"],
         gpu=1,
+        gpus_given=given_gpus(),
         cpus_per_task=CLUSTER["cpus_per_gpu"],
         mem_mb=part(judging_need, "mem_mb"),
         runtime=part(judging_need, "minutes"),
@@ -75,7 +76,7 @@ rule comet:
         '"$PIVOTLIFT_COMET_PYTHON" -m workflow_scripts.scores.comet --comet-folder {input.comet} --manifest {input.manifest} '
         "--model {wildcards.model} --benchmark-folder {params.benchmark} --languages {params.languages} "
         "--predictions-folder {params.predictions} --uncovered {params.uncovered:q} --batch-size {params.batch_size} "
-        "--work {params.folder}/.work --output-folder {params.folder} > {log} 2>&1"
+        "--work {params.folder}/.work --output-folder {params.folder} --gpus {resources.gpus_given} > {log} 2>&1"
 
 
 rule comet_scores:

@@ -162,6 +162,15 @@ def answering_cpus(benchmark):
     return max(1, machine.cpus() // needs.shards(config, CLUSTER, benchmark)) if here else 1
 
 
+def given_gpus(need=None):
+    """How many GPUs a job was given for certain: those that a cluster's job asks for. What a machine has without a cluster is not known.
+
+    Jobs get it as a resource: a changed param would run them again where Snakemake runs here and on a cluster by turns.
+    """
+    here = workflow.local_exec and not workflow.remote_exec
+    return 0 if here else need.gpus if need else 1
+
+
 def answering_need(benchmark, languages):
     def need(wildcards, attempt, threads=1):
         return needs.answering(config, CLUSTER, wildcards.model, benchmark, len(languages), attempt, threads)

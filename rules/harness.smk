@@ -52,6 +52,7 @@ for benchmark, shard, shard_languages in [entry for entry in SHARDS if entry[0] 
         resources:
             **CLUSTER["gpu_jobs"],
             gpu=1,
+            gpus_given=given_gpus(),
             cpus_per_task=CLUSTER["cpus_per_gpu"],
             mem_mb=part(answering_need(benchmark, shard_languages), "mem_mb"),
             runtime=part(answering_need(benchmark, shard_languages), "minutes"),
@@ -66,4 +67,5 @@ for benchmark, shard, shard_languages in [entry for entry in SHARDS if entry[0] 
         shell:
             "python -m workflow_scripts.predictions.harness --model {wildcards.model} --model-folder {input.model} "
             "--manifest {input.manifest} --languages {params.languages} --benchmark-folder {params.benchmark_folder} "
-            "--settings {params.settings:q} --work {params.folder}/{params.work} --output-folder {params.folder} > {log} 2>&1"
+            "--settings {params.settings:q} --work {params.folder}/{params.work} --output-folder {params.folder} "
+            "--gpus {resources.gpus_given} > {log} 2>&1"

@@ -103,6 +103,7 @@ rule token_audit:
 rule token_gate:
     input:
         tokens="results/models/{model}/tokens.csv",
+        manifest=lambda wildcards: f"results/models/{settings.untrained(config, wildcards.model)}/manifest.json",
         code=code.sources("models.gate"),
     output:
         "results/models/{model}/tokens.passed",
@@ -113,8 +114,10 @@ rule token_gate:
         "../envs/main.yaml"
     params:
         limits=as_json(settings.audit(config)),
+        packing=lambda wildcards: "--packing" if config["models"][wildcards.model]["sft"]["packing"] else "",
     shell:
-        "python -m workflow_scripts.models.gate --tokens {input.tokens} --limits {params.limits:q} --output {output} > {log} 2>&1"
+        "python -m workflow_scripts.models.gate --tokens {input.tokens} --limits {params.limits:q} --base-manifest {input.manifest} "
+        "{params.packing} --output {output} > {log} 2>&1"
 
 
 rule training_settings:
@@ -167,6 +170,7 @@ rule trained_model:
         mpi=lambda wildcards, attempt: "srun" if training_need(wildcards, attempt).nodes > 1 else None,
         tasks=lambda wildcards, attempt: None if (nodes := training_need(wildcards, attempt).nodes) == 1 else nodes,
         tasks_per_gpu=0,
+        gpus_given=lambda wildcards, attempt: given_gpus(training_need(wildcards, attempt)),
         cpus_per_task=lambda wildcards, attempt: CLUSTER["cpus_per_gpu"] * (need := training_need(wildcards, attempt)).gpus // need.nodes,
         mem_mb=part(training_need, "mem_mb"),
         runtime=part(training_need, "minutes"),
@@ -180,4 +184,4 @@ rule trained_model:
         "exec python -m workflow_scripts.models.launch --nodes {resources.nodes} --gpus $(({resources.gpu} / {resources.nodes})) "
         "--model {wildcards.model} --base-model {input.base} --base-manifest {input.manifest} "
         "--mixture {input.mixture} --settings {params.settings:q} --work {params.work} --output {output.model} "
-        "--manifest {output.manifest} --ledger {output.ledger} > {log} 2>&1"
+        "--manifest {output.manifest} --ledger {output.ledger} --gpus-given {resources.gpus_given} > {log} 2>&1"

@@ -36,6 +36,7 @@ for benchmark, shard, shard_languages in [entry for entry in SHARDS if entry[0] 
         resources:
             **CLUSTER["gpu_jobs"],
             gpu=1,
+            gpus_given=given_gpus(),
             cpus_per_task=CLUSTER["cpus_per_gpu"],
             mem_mb=answering_memory(benchmark, shard_languages),
             runtime=part(answering_need(benchmark, shard_languages), "minutes"),
@@ -54,4 +55,4 @@ for benchmark, shard, shard_languages in [entry for entry in SHARDS if entry[0] 
             "python -m workflow_scripts.predictions.answer --model {wildcards.model} --model-folder {input.model} "
             "--manifest {input.manifest} --benchmark {params.benchmark} --languages {params.languages} "
             "--benchmark-folder {params.benchmark_folder} --settings {params.settings:q} --work {params.folder}/{params.work} "
-            "--output-folder {params.folder} --cpus {threads} > {log} 2>&1"
+            "--output-folder {params.folder} --cpus {threads} --gpus {resources.gpus_given} > {log} 2>&1"

@@ -398,7 +398,7 @@ def main(argv: list[str] | None = None) -> None:
         install()
     elif command == "start":
         cluster = Cluster.start(folder, **arguments)
-        print(f"export SLURM_CONF={cluster.conf}\nexport PATH={cluster.folder / 'bin'}:$PATH")
+        print(f"export SLURM_CONF={cluster.conf} PIVOTLIFT_CPU=1\nexport PATH={cluster.folder / 'bin'}:$PATH")
     else:
         getattr(Cluster(folder), command.replace("-", "_"))(**arguments)
 

@@ -10,7 +10,7 @@ import transformers
 import yaml
 
 from tests import tiny_model, workspace
-from workflow_scripts.common import chat, cli, config, files, ledger
+from workflow_scripts.common import causal, chat, cli, config, files, ledger
 from workflow_scripts.models import audit, gate, tokens, train
 
 PLAIN = (workspace.ROOT / "resources/chat_templates/plain.jinja").read_text(encoding="utf-8")
@@ -50,7 +50,7 @@ def written(path: Path, *rows: dict[str, Any]) -> Path:
 
 
 def audited(tokenizer: Any, base: Path, mixture: Path, max_length: int = 64, answers: str = "all") -> list[ledger.Fact]:
-    accounts = audit.Accounts(tokenizer, audit.end_marks(tokenizer, base), max_length)
+    accounts = audit.Accounts(tokenizer, causal.end_marks(tokenizer, causal.generation_config(base)), max_length)
     for one in tokens.read(tokenizer, mixture, answers):
         accounts.add(one)
     return list(accounts.facts("lifted"))

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import tiny_model
-from workflow_scripts.common import files
+from workflow_scripts.common import files, model_files
 from workflow_scripts.common.cli import UserError
 from workflow_scripts.models import folder, trim
 
@@ -57,7 +57,14 @@ def untie(base: Path, target: Path) -> Path:
     model.config.tie_word_embeddings = False
     model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().flip(1).clone())
     model.save_pretrained(target / "model")
-    return target
+    return restated(target)
+
+
+def restated(place: Path) -> Path:
+    """The place of a model that was changed, with a manifest that says so."""
+    manifest = files.read_json(place / "manifest.json")
+    files.write_json(place / "manifest.json", manifest | {"samples": model_files.samples(place / "model")})
+    return place
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -133,7 +140,7 @@ def test_what_cannot_be_trimmed_is_refused(base: Path, texts: list[Path], tmp_pa
     unigram = Tokenizer(models.Unigram([(piece, 0.0) for piece in sorted(pieces, key=pieces.get)], unk_id=3, byte_fallback=True))
     unigram.save(str(other / "model/tokenizer.json"))
     with pytest.raises(UserError, match="has a Unigram tokenizer; only byte-pair"):
-        cut(other, texts, tmp_path)
+        cut(restated(other), texts, tmp_path)
 
 
 def test_ids_are_renumbered_wherever_a_tokenizer_names_them() -> None:

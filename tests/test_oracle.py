@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import PretrainedConfig
+from transformers.modeling_outputs import CausalLMOutput
 
 from benchmarks import oracle
 from tests import tiny_model
@@ -99,13 +102,13 @@ class Knowing:
     """A network that keeps the tokens it has read in its cache and gives the next one of what it knows by heart."""
 
     def __init__(self, known: dict[tuple[int, ...], list[int]], vocabulary: int) -> None:
-        self.vocabulary = vocabulary
+        self.vocabulary, self.config = vocabulary, PretrainedConfig()
         self.next = {(*prompt, *ids[:place]): ids[place] for prompt, ids in known.items() for place in range(len(ids))}
 
-    def __call__(self, input_ids: Any, attention_mask: Any, past_key_values: Any, **_: Any) -> Any:
-        import torch
-        from transformers.modeling_outputs import CausalLMOutput
+    def get_input_embeddings(self) -> torch.nn.Embedding:
+        return torch.nn.Embedding(self.vocabulary, 1)
 
+    def __call__(self, input_ids: Any, attention_mask: Any, past_key_values: Any, **_: Any) -> Any:
         tokens = input_ids[:, None, :, None].float()
         kept, _ = past_key_values.update(tokens, tokens.clone(), 0)
         logits = torch.zeros(len(input_ids), 1, self.vocabulary)
@@ -123,6 +126,7 @@ def test_the_oracle_scores_100_through_the_engine(benchmark: Path, model: tuple[
     def engine(player: oracle.Player) -> Engine:
         made = Engine.__new__(Engine)
         made.tokenizer, made.ends, made.device, made.batch_size, made.beams = player.tokenizer, player.ends, "cpu", 5, 1
+        made.one_by_one = False
         made.model = Knowing(player.written, len(player.tokenizer))
         return made
 
@@ -159,8 +163,6 @@ def test_a_model_is_asked_as_it_was_trained(tiny: Path, tmp_path: Path) -> None:
 
 def test_the_cache_of_the_engine_holds_what_the_network_wrote() -> None:
     """`Knowing` reads its own tokens back, so a cache that moved or lost a position would show in every test above."""
-    import torch
-
     cache, network = new_cache([]), Knowing({(7, 8): [9, 1]}, 12)
     first = network(torch.tensor([[0, 7, 8]]), torch.tensor([[0, 1, 1]]), cache).logits.argmax(-1)
     assert (first.item(), network(torch.tensor([[9]]), torch.tensor([[0, 1, 1, 1]]), cache).logits.argmax(-1).item()) == (9, 1)

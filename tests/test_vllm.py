@@ -43,7 +43,7 @@ engine = VllmEngine(Path(sys.argv[1]))
 requests = [Request(**row) for row in asked["requests"]]
 found = [[[index, asdict(answer)] for index, answer in engine.generate(requests, stop)] for stop in asked["stops"]]
 try:
-    refusal = str(list(engine.generate([Request([2] * 500, 13)], "")))
+    refusal = str(list(engine.generate([Request([2] * 513, 13)], "")))
 except UserError as error:
     refusal = str(error)
 print(json.dumps([found, refusal]))
@@ -181,7 +181,7 @@ def test_answers_are_those_of_transformers(model: Path) -> None:
     endings = [[answer["finish"] for answer in own.values()] for own in expected]
     assert endings[0].count("stop") > 3 and endings[0].count("length") > 3  # end marks and limits
     assert all(own != expected[0] for own in expected[1:])  # and stop strings
-    assert refusal.startswith("a prompt and its answer may have 513 tokens together, but vLLM reads 512 at most")
+    assert refusal.startswith("a prompt has 513 tokens, but the model reads 512 with its answer")
 
 
 @needs_vllm

@@ -1,8 +1,11 @@
 """What this process may use: CPUs and memory as affinity, control groups and Slurm leave them, which can be less than the machine has."""
 
 import os
+import platform
 from collections.abc import Mapping
 from pathlib import Path
+
+from .cli import UserError
 
 ROOT = Path("/")
 UNLIMITED_MB = 1e9  # control groups of version 1 write no limit as a number of about 2^63
@@ -40,6 +43,25 @@ def free_mb(root: Path = ROOT) -> float:
         if limit[0].isdigit() and int(limit[0]) / 1e6 < UNLIMITED_MB:
             found.append((int(limit[0]) - int(used[0])) / 1e6)
     return max(0.0, min(found))
+
+
+def check_gpus(given: int = 0) -> None:
+    """Raise `UserError` for a job that was given GPUs, by its rule or as `gpus_given` tells, and whose PyTorch sees none.
+
+    On CPUs it would take a hundred times as long. `PIVOTLIFT_CPU=1` says that this is meant.
+    """
+    import torch
+
+    if not (given or gpus_given()) or os.environ.get("PIVOTLIFT_CPU") == "1" or torch.cuda.is_available():
+        return
+    built = f"is built for CUDA {torch.version.cuda}" if torch.version.cuda else "has no CUDA"
+    named = {name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES", "SLURM_GPUS_ON_NODE", "SLURM_JOB_GPUS") if name in os.environ}
+    said = f" ({', '.join(f'{name}={value}' for name, value in named.items())})" if named else ""
+    raise UserError(
+        f"this job was given GPUs{said}, but PyTorch sees none on {platform.node()}. See whether `nvidia-smi` works here (driver), whether "
+        f"the environment's torch is built for its CUDA (this one, {torch.__version__}, {built}), and whether the job's --gres or --gpus "
+        "reaches its steps. To compute on CPUs: PIVOTLIFT_CPU=1."
+    )
 
 
 def _groups(root: Path, controller: str, *names: str) -> list[tuple[list[str], ...]]:

@@ -27,9 +27,8 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
-from ..common import cli, ledger
+from ..common import causal, cli, ledger
 from . import tokens
-from .tokens import end_marks
 
 UNSPACED = ("Hans", "Hant", "Jpan", "Khmr", "Laoo", "Mymr", "Thai", "Tibt")  # scripts that do not part words by spaces
 
@@ -147,7 +146,7 @@ def main(argv: list[str] | None = None) -> None:
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(arguments.base_model)
     tokens.check(tokenizer, arguments.base_model, arguments.max_length)
-    ends = end_marks(tokenizer, arguments.base_model)
+    ends = causal.end_marks(tokenizer, causal.generation_config(arguments.base_model))
     accounts = Accounts(tokenizer, ends, arguments.max_length)
     for row in tokens.read(tokenizer, arguments.mixture, arguments.answers, ends, arguments.asking):
         accounts.add(row)

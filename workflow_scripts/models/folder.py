@@ -9,26 +9,15 @@ import math
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..common import files, lineage
+from ..common import files, lineage, model_files
 from ..common.cli import UserError
+from ..common.model_files import CHAT_TEMPLATE_FILES, CONTENT, matches
 
 MANIFEST_VERSIONS = ("torch", "transformers", "tokenizers", "safetensors")
-TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")
-CHAT_TEMPLATE_FILES = ("chat_template.*",)
-# What makes a model answer as it does; the card and the licence files do not.
-CONTENT = (
-    "config.json",
-    "generation_config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
-    *TOKENIZER_FILES,
-    *CHAT_TEMPLATE_FILES,
-)
 TERMS = ("notice*", "*license*", "*licence*", "copying*", "*terms*", "*use_policy*")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 # Licence identifiers that the hub's model card format knows and that models here may have; any other is written as `other`.
@@ -52,10 +41,6 @@ HOW = {
     "the embedding were left out.",
     "trained": "The base model, fine-tuned on a mixture of instructions.",
 }
-
-
-def matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatch(name.lower(), pattern) for pattern in patterns)
 
 
 def named(folder: Path, patterns: Iterable[str]) -> list[Path]:
@@ -82,12 +67,7 @@ def check(folder: Path) -> int:
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise UserError(f"model folder {folder} has no config.json: give the folder that `save_pretrained` wrote.")
-    for name in ("config.json", "tokenizer_config.json"):
-        if (folder / name).is_file() and "auto_map" in files.read_json(folder / name):
-            raise UserError(
-                f"{folder / name} asks for code from the model's author (auto_map), and this workflow never runs such code. "
-                "Choose a model of an architecture that transformers itself has."
-            )
+    refuse_code(folder)
     weights = named(folder, ["*.safetensors"])
     if not weights:
         names = ", ".join(path.name for path in named(folder, PICKLES))
@@ -111,6 +91,16 @@ def check(folder: Path) -> int:
             "`chat_template: plain`."
         )
     return sum(math.prod(shape) for path in weights for shape in tensor_shapes(path).values())
+
+
+def refuse_code(folder: Path) -> None:
+    """Raise `UserError` for a model or tokenizer that brings code of its own."""
+    for name in ("config.json", "tokenizer_config.json"):
+        if (folder / name).is_file() and "auto_map" in files.read_json(folder / name):
+            raise UserError(
+                f"{folder / name} asks for code from the model's author (auto_map), and this workflow never runs such code. "
+                "Choose a model of an architecture that transformers itself has."
+            )
 
 
 def has_chat_template(folder: Path) -> bool:
@@ -147,12 +137,13 @@ def finish(
     notices: Iterable[Path | str] = (),
     sources: Sequence[lineage.Source] = (),
     hub: str = "",
+    admission: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Check a complete model folder, write its NOTICE and model card, and last its manifest; return the manifest.
 
     `notices` are licence files to copy into the folder (paths) and paragraphs for NOTICE (strings), `sources` what the model was trained
-    on, `hub` the hub's name of the given model that it was made from (`hub_of` its base's manifest).
-    Raises `UserError` as `check` does, and for pickles, which must not travel with a finished model.
+    on, `hub` the hub's name of the given model that it was made from (`hub_of` its base's manifest), `admission` what its test said, or
+    that of the model it was made from. Raises `UserError` as `check` does, and for pickles, which must not travel with a finished model.
     """
     folder = Path(folder)
     parameters = check(folder)
@@ -182,9 +173,11 @@ def finish(
         "settings": settings,
         "parameters": parameters,
         "files": hashes,
+        "samples": model_files.samples(folder),
         "versions": {package: version(package) for package in MANIFEST_VERSIONS},
     }
     manifest |= {"hub": hub} if hub else {}
+    manifest |= {"admission": admission} if admission else {}
     files.write_json(manifest_path, manifest)
     return manifest
 

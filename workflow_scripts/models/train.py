@@ -28,7 +28,7 @@ from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import Any
 
-from ..common import chat, cli, files, first_calls, ledger, lineage
+from ..common import causal, chat, cli, files, first_calls, ledger, lineage, machine, model_files
 from . import checkpoints, folder, tokens
 
 WINDOW = 16  # batches whose rows are sorted by length together
@@ -217,7 +217,12 @@ def load(base: Path, settings: dict[str, Any]) -> Any:
     # Frozen weights may be short; weights that are trained stay float32 (updates would vanish in bfloat16's 8 bits).
     short = settings["method"] == "lora" and choose_device(settings["dtype"])[1] == "bfloat16"
     dtype = torch.bfloat16 if short else torch.float32
-    return transformers.AutoModelForCausalLM.from_pretrained(base, dtype=dtype, use_safetensors=True)
+    model, found = causal.loaded(base, dtype=dtype)
+    if int(os.environ.get("LOCAL_RANK", 0)) == 0:  # where weights are sharded, the others load none
+        causal.check_loaded(base, model, found)
+    # The base's own stands in the result; here it would stop every save if it does not pass transformers' checks, as Llama 2's does not.
+    model.generation_config = transformers.GenerationConfig.from_model_config(model.config)
+    return model
 
 
 def adapter(settings: dict[str, Any]) -> Any:
@@ -448,7 +453,6 @@ def whole_model(trainer: Any, base: Path, settings: dict[str, Any]) -> Any:
 def save(trainer: Any, model: Any, base: Path, tokenizer: Any, target: Path) -> None:
     """Write the trained model as a plain Hugging Face folder, with training.jsonl in it (no times: same inputs, same bytes)."""
     import torch
-    import transformers
 
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
@@ -460,8 +464,8 @@ def save(trainer: Any, model: Any, base: Path, tokenizer: Any, target: Path) -> 
             f"{checkpoints.way_out(trainer.args.learning_rate, trainer.args.output_dir)}"
         )
     model.config.use_cache = True  # the trainer switches it off
-    model.generation_config = transformers.GenerationConfig.from_pretrained(base)  # the trainer may have changed where to stop
     model.save_pretrained(target)
+    causal.generation_config(base).to_json_file(target / "generation_config.json")
     for name in tokenizer.save_pretrained(target):  # the base's own files where there are any: the tokenizer has not changed
         if (own := base / Path(name).name).is_file():
             shutil.copyfile(own, name)
@@ -488,6 +492,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, required=True, help="the model's folder")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--ledger", type=Path, required=True)
+    parser.add_argument("--gpus-given", type=int, default=0, help="GPUs that this job was given: where it sees none, that is an error")
     return parser
 
 
@@ -505,10 +510,13 @@ def main(argv: list[str] | None = None) -> None:
     transformers.utils.logging.disable_progress_bar()
     settings, base = args.settings, files.read_json(args.base_manifest)
     share(settings, processes)
+    machine.check_gpus(args.gpus_given)
+    model_files.check_packing(base, settings["packing"])
     folder.check(args.base_model)
+    model_files.check_unchanged(args.base_model, base)
     tokenizer = transformers.AutoTokenizer.from_pretrained(args.base_model)
     tokens.check(tokenizer, args.base_model, settings["max_length"])
-    ends = tokens.end_marks(tokenizer, args.base_model)
+    ends = causal.end_marks(tokenizer, causal.generation_config(args.base_model))
     answers, asking = settings.get("answers", "all"), settings.get("asking", {})
     rows, facts = encode(tokenizer, args.mixture, settings["max_length"], args.model, answers, ends, asking)
     if rank == 0:
@@ -548,6 +556,7 @@ def main(argv: list[str] | None = None) -> None:
             notices=[corpora(sources)],
             sources=sources,
             hub=folder.hub_of(base),
+            admission=base.get("admission"),
         )
 
 

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ..common import cli, files, first_calls
+from ..common import causal, cli, files, first_calls, model_files
 from ..common.cli import UserError
 from . import folder as folders
 
@@ -26,7 +26,7 @@ BATCH = 8192  # rows read and encoded at a time
 PROOF_TEXTS = 20_000  # texts whose tokenisation is compared before and after
 PROOF_LINES = 4  # texts whose logits are compared
 BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
-COPIED = ("special_tokens_map.json", *folders.CHAT_TEMPLATE_FILES)
+COPIED = ("special_tokens_map.json", *model_files.CHAT_TEMPLATE_FILES)
 
 Merge = tuple[str, str]
 
@@ -166,11 +166,12 @@ def make(
 ) -> dict[str, Any]:
     """Trim the model in folder `base` by the texts in `paths`, prove it on a sample, and write folder and manifest."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer, GenerationConfig
 
     folders.check(base)
     manifest.unlink(missing_ok=True)
     described = files.read_json(base_manifest)
+    model_files.check_unchanged(base, described)
     # The tokenizer as transformers uses it, which for some classes is not quite what tokenizer.json says.
     before = AutoTokenizer.from_pretrained(base).backend_tokenizer
     tokenizer = json.loads(before.to_str())
@@ -191,8 +192,7 @@ def make(
         raise UserError(f"model {model}: the texts to trim by are empty ({', '.join(str(path) for path in paths)}).")
 
     first_calls.settle()  # or the trimmed model might look other than the whole one
-    loaded: Any = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
-    loaded.eval()
+    loaded = causal.load(base, dtype="auto").eval()
     keep = kept_ids(tokenizer, used, settings["keep_ids_below"], loaded.get_input_embeddings().weight.shape[0])
     new_id = {old: new for new, old in enumerate(keep)}
     encodings = [ids[:64] for _, ids in proof if ids]
@@ -201,10 +201,13 @@ def make(
 
     with files.whole_folder(output) as part:
         slice_embeddings(loaded, keep)
-        configs = (loaded.config, loaded.config.get_text_config(), loaded.generation_config)
+        generation = causal.generation_config(base)
+        configs = (loaded.config, loaded.config.get_text_config(), generation)
         for config in {id(config): config for config in configs}.values():  # the first two are often one
             renumber_special_ids(config, new_id)
+        loaded.generation_config = GenerationConfig.from_model_config(loaded.config)
         loaded.save_pretrained(part)
+        generation.to_json_file(part / "generation_config.json")  # not checked: one that samples by default, as Llama 2's, does not pass
         text = json.dumps(trim_tokenizer(tokenizer, new_id), ensure_ascii=False, indent=1)
         files.write_text(part / "tokenizer.json", text)
         files.write_json(part / "tokenizer_config.json", trim_tokenizer_config(files.read_json(base / "tokenizer_config.json"), new_id))
@@ -218,7 +221,7 @@ def make(
         for (_, old), new in zip(proof, again, strict=True):
             if [new_id[id_] for id_ in old] != new.ids:
                 raise UserError(f"model {model}: a text tokenises differently after trimming; use the untrimmed base model.")
-        saved = AutoModelForCausalLM.from_pretrained(part, dtype="auto").eval()
+        saved = causal.load(part, dtype="auto").eval()
         tolerance = 1e-3 if saved.dtype == torch.float32 else 0.1
         for values, line, wanted in zip(logits(saved, [[new_id[id_] for id_ in line] for line in lines]), lines, expected, strict=True):
             if not torch.allclose(values, wanted, rtol=tolerance, atol=tolerance):
@@ -234,6 +237,7 @@ def make(
         licence=described["licence"],
         licence_note=described["licence_note"],
         hub=folders.hub_of(described),
+        admission=described.get("admission"),
     )
 
 

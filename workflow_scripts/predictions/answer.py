@@ -23,7 +23,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from ..common import chat, cli, files, machine
+from ..common import chat, cli, files, machine, model_files
 from . import choices, limits, processes, prompts, vllm_engine
 from .engine import ENGINE_VERSION, Engine, Request, Writer, queue
 
@@ -122,7 +122,7 @@ def as_choices(engine: Engine, questions: list[prompts.Question], asking: chat.A
         asked = [(row, chat.encode_prompt(engine.tokenizer, row.messages, asking)) for row in questions]
         return [choices.Choice(ids + before, letters, row.passage) for row, ids in asked]
     texts = [row.messages[0]["content"] for row in questions]
-    room = getattr(engine.model.config, "max_position_embeddings", engine.tokenizer.model_max_length)
+    room = engine.positions or engine.tokenizer.model_max_length
     ids = engine.tokenizer(texts)["input_ids"]
     whole = [engine.tokenizer([text + choice for text in texts])["input_ids"] for choice in HARNESS_CHOICES]
     made = []
@@ -230,12 +230,14 @@ def _attempt(
             yield places[place], {"answer": answer.text, "finish": answer.finish, "tokens": answer.tokens} | thinking
 
 
-def load(folder: Path, todo: Todo, settings: dict[str, Any], cpus: int) -> Writer:
+def load(folder: Path, todo: Todo, settings: dict[str, Any], cpus: int, one_by_one: bool = False) -> Writer:
     """The model, in the engine of `settings`; transformers' with their batch size, or where that is "auto", what memory should hold."""
     if settings.get("engine") == "vllm":
         return vllm_engine.VllmEngine(folder, cpus)
-    engine = Engine(folder, beams=settings.get("beams", 1))
-    if settings["batch_size"] == "auto":
+    engine = Engine(folder, beams=settings.get("beams", 1), one_by_one=one_by_one)
+    if one_by_one:
+        print("answered one by one: in a batch this model answers otherwise (`admission` in its manifest)", file=sys.stderr)
+    elif settings["batch_size"] == "auto":
         longest = max((question.messages for _, question in todo), key=lambda messages: len(json.dumps(messages)))
         tokens = len(chat.encode_prompt(engine.tokenizer, longest, settings["asking"])) + settings.get("max_new_tokens", 0)
         engine.batch_size = engine.rows_that_fit(tokens, engine.free_mb() / (cpus if engine.device == "cpu" else 1))
@@ -272,12 +274,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--settings", type=cli.json_object, required=True)
     parser.add_argument("--work", type=Path, required=True, help="answers of a run that was cut off; one folder a shard")
     parser.add_argument("--output-folder", type=Path, required=True)
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs that this job was given: where it sees none, that is an error")
     parser.add_argument("--cpus", type=int, default=machine.cpus(), help="processes where there is no GPU; by default all that may be used")
     args = parser.parse_args(argv)
     if args.settings.get("engine") == "vllm":
         vllm_engine.enter(sys.argv[1:] if argv is None else argv)
 
-    fingerprint = files.read_json(args.manifest)["fingerprint"]
+    manifest = files.read_json(args.manifest)
+    one_by_one = manifest.get("admission", {}).get("answers") == "one by one"
+    fingerprint = manifest["fingerprint"] + (" one by one" if one_by_one else "")
     asked = {language: prompts.questions(args.benchmark_folder, language, args.settings) for language in args.languages}
     output = {language: args.output_folder / f"{language}.jsonl" for language in args.languages}
     work = {language: args.work / f"{language}.jsonl" for language in args.languages}
@@ -306,7 +311,9 @@ def main(argv: list[str] | None = None) -> None:
         from tqdm import tqdm
 
         start = time.monotonic()
-        engine = load(args.model_folder, list(todo.values()), args.settings, args.cpus)
+        machine.check_gpus(args.gpus)
+        model_files.check_unchanged(args.model_folder, manifest)
+        engine = load(args.model_folder, list(todo.values()), args.settings, args.cpus, one_by_one)
         loaded = time.monotonic()
         names, tokens = list(todo), 0
         with tqdm(total=len(todo), desc=f"{args.model} {args.benchmark}", unit="item", file=sys.stderr) as progress:

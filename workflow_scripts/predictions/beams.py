@@ -19,7 +19,7 @@ def search(engine: "Engine", requests: Sequence["Request"], stop: str) -> Iterat
 
     from .engine import right_aligned
 
-    size = max(1, engine.batch_size // engine.beams)
+    size = 1 if engine.one_by_one else max(1, engine.batch_size // engine.beams)
     order = sorted(range(len(requests)), key=lambda index: (-requests[index].max_new_tokens, -len(requests[index].ids), index))
     for limit, same in groupby(order, key=lambda index: requests[index].max_new_tokens):
         # In place of the model's own, which may have penalties that greedy answers do not have either.
@@ -27,7 +27,7 @@ def search(engine: "Engine", requests: Sequence["Request"], stop: str) -> Iterat
             num_beams=engine.beams,
             do_sample=False,
             max_new_tokens=limit,
-            eos_token_id=sorted(engine.ends),
+            eos_token_id=sorted(engine.ends) or None,
             pad_token_id=0,
             stop_strings=[stop] if stop else None,
         )

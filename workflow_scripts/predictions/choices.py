@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from .engine import Engine, new_cache, right_aligned
+from . import plain
+from .engine import Engine, check_prompt, new_cache, right_aligned
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +49,11 @@ Row = tuple[int, list[int]]  # the index of a question, and one of its contexts
 def choose(engine: Engine, asked: Sequence[Choice]) -> Iterator[tuple[int, list[float]]]:
     """Natural-log probability of each continuation, of shape [continuations], with the index of its question, as each is ready."""
     rows = [(index, context) for index, choice in enumerate(asked) for context in choice.contexts]
+    for _, context in rows:
+        check_prompt(context[:-1], engine.positions)  # nothing is written behind it
+    if engine.one_by_one:
+        yield from plain.choose(engine, asked)
+        return
     groups: dict[str, list[Row]] = {}
     for index, context in rows:
         groups.setdefault(asked[index].group, []).append((index, context))

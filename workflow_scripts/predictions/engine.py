@@ -14,15 +14,17 @@ are the same in practice, not by proof. In bfloat16 this is more frequent.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, field, replace
 from functools import cache as cache_once
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..common import machine
+from ..common import causal, machine
+from ..common.cli import UserError
 from . import beams as beam_search
+from . import plain
 from .thinking import thinking_end
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ class Writer:
     """What engines have in common: a model's tokenizer, the tokens that end an answer, and what an answer's tokens say."""
 
     tokenizer: Any
-    ends: set[int]
+    ends: Set[int]
 
     def generate(self, requests: Sequence[Request], stop: str) -> Iterator[tuple[int, Answer]]:
         """Answer `requests`; give (index of the request, answer) as each one ends.
@@ -116,19 +118,25 @@ class Writer:
 
 
 class Engine(Writer):
-    """A model, loaded once: float32 on a CPU, bfloat16 on a GPU that has it. One beam is greedy."""
+    """A model, loaded once: float32 on a CPU, bfloat16 on a GPU that has it. One beam is greedy.
 
-    def __init__(self, folder: Path, batch_size: int = 1, beams: int = 1) -> None:
+    `one_by_one`: no batches (see `plain`). `config`: in place of the folder's own, to test a part of a model.
+    """
+
+    def __init__(self, folder: Path, batch_size: int = 1, beams: int = 1, one_by_one: bool = False, config: Any = None) -> None:
         import torch
-        from transformers import AutoModelForCausalLM
 
         self.tokenizer = load_tokenizer(folder)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self.device == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True)
-        self.model = model.to(self.device).eval()
-        self.batch_size, self.beams = batch_size, beams
-        self.ends = end_marks(self.tokenizer, self.model.generation_config)
+        self.model = causal.load(folder, dtype=dtype, **({"config": config} if config else {})).to(self.device).eval()
+        self.batch_size, self.beams, self.one_by_one = batch_size, beams, one_by_one
+        self.ends = causal.end_marks(self.tokenizer, causal.generation_config(folder))
+
+    @property
+    def positions(self) -> int | None:
+        """How many tokens the model can read."""
+        return causal.positions(self.model.config)
 
     def free_mb(self) -> float:
         """Megabytes that can still be taken where the model is."""
@@ -157,8 +165,9 @@ class Engine(Writer):
         return 2 ** int(math.log2(max(1, fit)))
 
     def generate(self, requests: Sequence[Request], stop: str) -> Iterator[tuple[int, Answer]]:
-        if self.beams > 1:
-            yield from beam_search.search(self, requests, stop)
+        requests = within(requests, self.positions, self.model.get_input_embeddings().weight.shape[0])
+        if self.beams > 1 or self.one_by_one:
+            yield from (beam_search.search if self.beams > 1 else plain.write)(self, requests, stop)
             return
         waiting = queue(requests)
         prefix: _Prefix | None = None
@@ -261,10 +270,31 @@ def load_tokenizer(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def end_marks(tokenizer: Any, generation_config: Any) -> set[int]:
-    """The tokens that end an answer: what the tokenizer calls its end, and those of the model's `generation_config`."""
-    ends = generation_config.eos_token_id
-    return {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
+def within(requests: Sequence[Request], positions: int | None, rows: int | None = None) -> list[Request]:
+    """The requests, with limits that end where the model's positions do: such an answer has the finish "length".
+
+    Raises `UserError` for a prompt that leaves no position to answer in, or that holds a token without a row of the embedding.
+    """
+    made = []
+    for request in requests:
+        check_prompt(request.ids, positions, rows)
+        room = positions - len(request.ids) if positions else request.max_new_tokens
+        made.append(request if request.max_new_tokens <= room else replace(request, max_new_tokens=room))
+    return made
+
+
+def check_prompt(ids: list[int], positions: int | None, rows: int | None = None) -> None:
+    """Raise `UserError` for a prompt that the model cannot read and answer."""
+    if positions and len(ids) >= positions:
+        raise UserError(
+            f"a prompt has {len(ids)} tokens, but the model reads {positions} with its answer (max_position_embeddings in config.json): "
+            "give the benchmark fewer shots, or take it out for this model."
+        )
+    if rows and max(ids, default=0) >= rows:
+        raise UserError(
+            f"a prompt holds the token {max(ids)}, but the model's embedding has {rows} rows (ids 0 to {rows - 1}): a text of the "
+            "benchmark contains a mark that only the tokenizer knows. Take the mark out of tokenizer.json, or enlarge the embedding."
+        )
 
 
 def queue(requests: Sequence[Request]) -> list[int]:

@@ -27,7 +27,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..common import cli, files, first_calls
+from ..common import cli, files, first_calls, machine, model_files
 
 CPU_BATCH = 32  # questions at once where `batch_size` is auto
 ASK_VERSION = 1  # part of every key: raise it when the same questions would be asked or graded otherwise
@@ -164,9 +164,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--settings", type=cli.json_object, required=True)
     parser.add_argument("--work", type=Path, required=True, help="answers of a run that was cut off; one folder a shard")
     parser.add_argument("--output-folder", type=Path, required=True)
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs that this job was given: where it sees none, that is an error")
     args = parser.parse_args(argv)
 
-    fingerprint = files.read_json(args.manifest)["fingerprint"]
+    manifest = files.read_json(args.manifest)
+    one_by_one = manifest.get("admission", {}).get("answers") == "one by one"
+    fingerprint = manifest["fingerprint"] + (" one by one" if one_by_one else "")
     start, loaded, lm, asked = time.monotonic(), 0.0, None, 0
     for language in dict.fromkeys(args.languages):
         prepared = files.read_json(args.benchmark_folder / f"{language}.json")
@@ -182,7 +185,9 @@ def main(argv: list[str] | None = None) -> None:
         if found_key(work) != key:
             if lm is None:
                 logging.getLogger("lm_eval").setLevel(logging.ERROR)
-                lm = load_model(args.model_folder, args.settings["batch_size"])
+                machine.check_gpus(args.gpus)
+                model_files.check_unchanged(args.model_folder, manifest)
+                lm = load_model(args.model_folder, 1 if one_by_one else args.settings["batch_size"])
                 loaded = time.monotonic() - start
             files.write_jsonl(work, ({"key": key} | line for line in ask(lm, prepared, args.settings)))
             asked += 1

