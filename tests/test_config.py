@@ -152,6 +152,8 @@ def test_null_removes_a_key():
         ({"evaluate": {"engine": "vLLM"}}, "evaluate.engine: 'vLLM' is not one of"),
         ({"evaluate": {"engine": "vllm", "beams": 4}}, "with engine: vllm answers are greedy"),
         ({"reports": {"correction": "bonferroni"}}, "reports.correction"),
+        ({"corpora": {"django": {"path": "/data/my {data}"}}}, "config.corpora.django.path: braces in /data/my {data} would be read"),
+        ({"evaluate": {"benchmarks": {"udhr": {"path": "{a}"}}}}, "config.evaluate.benchmarks.udhr.path: braces in {a}"),
         ({"models": {"gemma-3-270m": {"chat_template": "plane"}}}, "there is no resources/chat_templates/plane.jinja"),
         (
             {"pivots": ["eng_Latn"], "mixtures": {"laptop": {"shares": {"zho_Hans": None, "eng_Latn": 0.08}}}}

@@ -1,5 +1,6 @@
 """The config of a run: a recipe with overrides, checked against its schema and against the tables it names."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ def resolve(config: Config, root: Path = tables.ROOT) -> Config:
     tables.check(config, tables.SCHEMAS / "config.schema.json", "config", exact=True)
     if config["languages"] == "all":
         config["languages"] = list(registry())
+    _check_paths(config)
     _check_names(config)
     _check_kinds(config)
     _check_models(config)
@@ -177,6 +179,14 @@ def _check_names(config: Config) -> None:
     for name, settings in config["evaluate"].get("harness", {}).items():
         if "path" in settings and not Path(settings["path"]).expanduser().is_dir():
             raise UserError(f"config: evaluate.harness.{name}.path: {settings['path']} is not a folder.")
+
+
+def _check_paths(value: Any, where: str = "config") -> None:
+    """Snakemake reads braces in a path as a wildcard. Only `{code}` may stand in one."""
+    for key, inner in value.items() if isinstance(value, Mapping) else ():
+        if key in ("path", "belebele") and isinstance(inner, str) and re.search(r"[{}]", inner.replace("{code}", "")):
+            raise UserError(f"{where}.{key}: braces in {inner} would be read as a wildcard. Rename the folder, or name a link to it.")
+        _check_paths(inner, f"{where}.{key}")
 
 
 def _check_sources(config: Config) -> None:
