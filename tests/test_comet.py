@@ -160,7 +160,9 @@ def config_file(folder: Path, **checkpoints: dict[str, Any]) -> Path:
     path = folder / "comet.yaml"
     languages = [*TEXTS, "zho_Hans"]
     trimmed = {BASE: {"trim": {"languages": languages}}}
-    path.write_text(yaml.safe_dump({"languages": languages, "models": trimmed, "evaluate": {"comet": entries}}))
+    kept_out = [code for code in ("nld_Latn", "ukr_Cyrl", "zul_Latn") if code in languages]
+    changed = {"languages": languages, "mixtures": {"laptop": {"kept_out": kept_out}}, "models": trimmed, "evaluate": {"comet": entries}}
+    path.write_text(yaml.safe_dump(changed))
     return path
 
 

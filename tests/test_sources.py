@@ -25,6 +25,7 @@ corpora:
   opus-demo-en: {{}}
 decontamination: {{against: []}}
 cleaning: [{{filter: letters}}, {{filter: copy}}, {{filter: duplicates}}]
+mixtures: {{laptop: {{kept_out: []}}}}
 models: {{gemma-3-270m: null, gemma-3-270m-trimmed: null, gemma-3-270m-lifted: null}}
 evaluate: {{models: [], benchmarks: {{messages: null}}}}
 """

@@ -134,7 +134,8 @@ def test_the_config_is_what_snakemake_makes_of_the_same_options(tmp_path):
     folder = workspace.copy(tmp_path / "pivotlift")
     (folder / "over.yaml").write_text("evaluate: {models: [gemma-3-270m-trimmed], shards: 3}\nmodels: {gemma-3-270m-lifted: null}\n")
     words = ["--configfile", "over.yaml", "--config", "recipe=laptop", "languages=[eng_Latn, zho_Hans, deu_Latn]", "empty_corpus=note",
-             "models={gemma-3-270m-trimmed: {trim: {languages: [eng_Latn, deu_Latn]}}}", "evaluate={template: en-01}"]  # fmt: skip
+             "mixtures={laptop: {kept_out: []}}", "models={gemma-3-270m-trimmed: {trim: {languages: [eng_Latn, deu_Latn]}}}",
+             "evaluate={template: en-01}"]  # fmt: skip
     workspace.snakemake(folder, "results/reports/config.json", "--cores", "1", *words)
     chosen = options(*words)
     chosen.configfile = [folder / path for path in chosen.configfile]

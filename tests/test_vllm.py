@@ -60,7 +60,9 @@ def config_file(folder: Path) -> Path:
     trimmed = {MODEL: {"trim": {"languages": LANGUAGES}}}
     udhr = {"udhr": {"shots": [0, 3], "limit": 30}}
     evaluate = {"engine": "vllm", "shards": 1, "benchmarks": udhr}
-    path.write_text(yaml.safe_dump({"languages": LANGUAGES, "models": trimmed, "evaluate": evaluate}))
+    path.write_text(
+        yaml.safe_dump({"languages": LANGUAGES, "mixtures": {"laptop": {"kept_out": []}}, "models": trimmed, "evaluate": evaluate})
+    )
     return path
 
 
