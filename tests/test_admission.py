@@ -132,7 +132,7 @@ def test_the_program_tests_what_it_gives_and_the_manifest_says_how(copy: Path, t
     assert manifest["admission"] == {"answers": "batched", "layers": "2 of 2", "packing": True}
     kind, values = architectures.ARCHITECTURES["gemma3"]
     folder = architectures.make(tmp_path / "both", kind, values | {"use_bidirectional_attention": True})
-    with pytest.raises(UserError, match="reads text in both directions"):
+    with pytest.raises(UserError, match=rf"^{folder} \(Gemma3ForCausalLM\) reads text in both directions"):
         given.make("m", {"path": str(folder), **TERMS}, [], tmp_path / "no/model", tmp_path / "no/manifest.json", given.asked)
     assert not list((tmp_path / "no").glob("**/*"))
 

@@ -235,6 +235,15 @@ def tidy_tokenizer_config(folder: Path, template: Path | None) -> None:
     files.write_json(path, {key: value for key, value in config.items() if key not in dropped})
 
 
+@contextmanager
+def named_for(part: Path, source: str) -> Iterator[None]:
+    """Have messages about the folder that is being made, and that goes when it is refused, name what it is made from."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace(str(part.resolve()), source).replace(str(part), source)) from error
+
+
 def asked(folder: Path) -> dict[str, Any]:
     """What `predictions.admission` says of a model, in a process of its own: a model that takes it down is refused, too.
 
@@ -284,10 +293,11 @@ def make(
         else:
             raise UserError(f"model {model} says neither `package`, `hub` nor `path`.")
         tidy_tokenizer_config(part, template)
-        folders.check(part)
-        for note in fitness.check(part):
-            print(note, file=sys.stderr)
-        admission = admit(part) if admit else None
+        with named_for(part, settings.get("path") or settings.get("hub") or model):
+            folders.check(part)
+            for note in fitness.check(part):
+                print(note, file=sys.stderr)
+            admission = admit(part) if admit else None
     return folders.finish(
         output,
         manifest,
