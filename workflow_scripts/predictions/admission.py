@@ -54,6 +54,8 @@ class Tested(Engine):
     def _text(self, ids: list[int]) -> str:
         return " ".join(map(str, ids))
 
+    _raw = _text  # so that a mark of a thinking block is a token like any other
+
     def logits(self, ids: list[int], **more: Any) -> "Tensor":
         """Logits [tokens, vocabulary] by one forward pass, nothing else."""
         import torch
