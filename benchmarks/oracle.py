@@ -141,7 +141,7 @@ def play(
         known = {(row["split"], row["item"]): row["text"] for row in items}
         texts[path.stem] = {key: text.normal_form(one, script) for key, one in known.items()} if clean else known
 
-    def load(model: Path, todo: answer.Todo, own: dict[str, Any], _cpus: int) -> Writer:
+    def load(model: Path, todo: answer.Todo, own: dict[str, Any], *_: Any) -> Writer:
         return player(Player(model, todo, own["asking"], texts, says))
 
     with mock.patch.object(answer, "load", load), contextlib.redirect_stderr(io.StringIO()):

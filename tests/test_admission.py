@@ -354,7 +354,8 @@ def test_answering_keeps_to_the_manifest(tmp_path: Path, capsys: pytest.CaptureF
         data = {"benchmark": "b", "version": "1", "shape": "flores", "language": language, "reason": "", "items": items}
         files.write_json(texts / f"{language}.json", data)
     settings = {"template": "en-labelled", "pivots": ["eng_Latn", "zho_Hans"], "directions": ["eng-X"], "shots": [0], "limit": None}
-    settings |= {"max_new_tokens": 6, "batch_size": 4, "stop": "\n"}
+    asking = {"stop": "\n", "system": "", "template_arguments": {}, "thinking_tokens": 0}
+    settings |= {"max_new_tokens": 6, "batch_size": 4, "asking": asking}
     keys = {}
     for how in ("one by one", "batched"):
         place = tmp_path / how
@@ -363,13 +364,14 @@ def test_answering_keeps_to_the_manifest(tmp_path: Path, capsys: pytest.CaptureF
         places |= {"--work": place / "work", "--output-folder": place / "out"}
         arguments = ["--model", "m", "--benchmark", "b", "--languages", "deu_Latn", "--settings", json.dumps(settings), "--cpus", "1"]
         if how == "batched":
-            with pytest.raises(UserError, match="was given 1 GPU"):
+            with pytest.raises(UserError, match="was given GPUs"):
                 answer.main([*arguments, *(str(part) for pair in places.items() for part in pair), "--gpus", "1"])
         answer.main([*arguments, *(str(part) for pair in places.items() for part in pair)])
         assert ("answered one by one" in capsys.readouterr().err) is (how == "one by one")
         keys[how] = [row["key"] for row in files.read_jsonl(place / "out/deu_Latn.jsonl")]
     asked = [row for row in prompts.questions(texts, "deu_Latn", settings) if isinstance(row, prompts.Question)]
-    assert keys["batched"] == [answer.content_key("f" * 64, row, settings) for row in asked]
+    lengths = files.sha256_json(prompts.parallel(texts, "deu_Latn", settings)["eng_Latn-deu_Latn"])
+    assert keys["batched"] == [answer.content_key("f" * 64, row, settings, lengths) for row in asked]
     assert not set(keys["batched"]) & set(keys["one by one"])
 
 

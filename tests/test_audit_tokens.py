@@ -417,7 +417,7 @@ def test_a_language_that_is_only_scored_plans_no_training(finished: Path) -> Non
     recipe = yaml.safe_load((finished / "recipes/laptop.yaml").read_text(encoding="utf-8"))
     kept_out = {"mixtures": {"laptop": {"kept_out": [*recipe["mixtures"]["laptop"]["kept_out"], "fra_Latn"]}}}
     change = {"languages": [*recipe["languages"], "fra_Latn"]} | kept_out
-    assert changed(finished, change) == {"benchmark": 3, "audit": 1}
+    assert changed(finished, change) == {"benchmark": 4, "audit": 1}
 
 
 def test_one_more_set_of_the_harness_is_audited_and_retrains_nothing(finished: Path) -> None:
@@ -433,11 +433,11 @@ def test_one_more_set_of_the_harness_is_audited_and_retrains_nothing(finished: P
     assert changed(finished, sets | drawn) == without | counting
     (finished / "changed.yaml").write_text(yaml.safe_dump(sets), encoding="utf-8")
     asked = workspace.snakemake(finished, TARGET, "--configfile", "changed.yaml", "--dry-run", "--printshellcmds")
-    assert '"benchmarks": ["messages", "udhr", "udhr-reading", "xnli"]' in asked
+    assert '"benchmarks": ["messages", "udhr", "udhr-reading", "general", "xnli"]' in asked
 
 
 def test_text_of_a_set_of_the_harness_can_be_kept_out_of_training(finished: Path) -> None:
-    sets = {"evaluate": {"harness": {"xnli": {}}}, "decontamination": {"against": ["messages", "udhr", "udhr-reading", "xnli"]}}
+    sets = {"evaluate": {"harness": {"xnli": {}}}, "decontamination": {"against": ["messages", "udhr", "udhr-reading", "general", "xnli"]}}
     planned = changed(finished, sets)
     assert planned["harness_benchmark"] == planned["corpus"] == 12 and planned["general"] == 2
 

@@ -448,7 +448,8 @@ def test_an_item_in_a_mixture_stops_the_run_before_training(tmp_path):
     """The rules themselves: the set is prepared, the mixture audited, and the gate names the set."""
     folder = workspace.copy(tmp_path / "pivotlift")
     write_xnli(tmp_path / "xnli", "de")
-    sets = {"benchmarks": {"messages": None, "udhr": None, "udhr-reading": None}, "harness": {"xnli": {"path": str(tmp_path / "xnli")}}}
+    sets = {"benchmarks": {"messages": None, "udhr": None, "udhr-reading": None, "general": None}}
+    sets["harness"] = {"xnli": {"path": str(tmp_path / "xnli")}}
     (folder / "sets.yaml").write_text(yaml.safe_dump({"evaluate": sets, "decontamination": {"against": []}}), encoding="utf-8")
     mixture = folder / "results/mixtures/laptop.parquet"
     mixture.parent.mkdir(parents=True)

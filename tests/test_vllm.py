@@ -72,7 +72,7 @@ def test_vllm_writes_and_never_chooses(tmp_path: Path) -> None:
     chats["belebele-flores"]["protocols"] = ["chat", "letters"]
     resolved = config.resolve(with_vllm(benchmarks=chats, harness={"xnli": {"limit": 5}}))
     found = {name: config.engine(resolved, name) for name in config.benchmarks(resolved)}
-    assert {name for name, engine in found.items() if engine == "vllm"} == {"messages", "udhr", "belebele"}
+    assert {name for name, engine in found.items() if engine == "vllm"} == {"messages", "udhr", "general", "belebele"}
     assert set(found.values()) == {"vllm", "transformers"} and found["xnli"] == found["belebele-flores"] == "transformers"
     plain = config.resolve({"recipe": "laptop"})
     assert {config.engine(plain, name) for name in config.benchmarks(plain)} == {"transformers"}
@@ -130,7 +130,7 @@ def test_the_plan_is_that_of_transformers_but_for_the_python(clone: Path) -> Non
     assert workspace.counted(output) == workspace.planned(clone, "--configfile", str(clone.parent / "plain.yaml"))
     pattern = r"^Shell command: python -m workflow_scripts.predictions.answer .*? --benchmark (\S+) .*? --settings (.*) --work"
     found = re.findall(pattern, output, re.MULTILINE)
-    assert len(found) == 2 * 3  # models, benchmarks
+    assert len(found) == 2 * 4  # models, benchmarks
     assert all(('"engine": "vllm"' in asked) is (name != "udhr-reading") for name, asked in found)
 
 

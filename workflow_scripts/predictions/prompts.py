@@ -149,7 +149,7 @@ def _shared_texts(data: dict[str, Any], partner: dict[str, Any]) -> dict[str, Te
 
 def by_hash(keys: Sequence[Any]) -> list[Any]:
     """Names of items, or splits with items, in an order that has nothing to do with text or place, the same in every language."""
-    return sorted(keys, key=lambda key: sha256_text(key if isinstance(key, str) else " ".join(map(str, key))))
+    return sorted(keys, key=lambda key: sha256_text(" ".join(map(str, key)) if isinstance(key, tuple) else str(key)))
 
 
 def drawn(keys: Sequence[Any], limit: int | None) -> list[Any]:
