@@ -10,7 +10,7 @@ Each reference is written with the model's tokenizer by its chat template, read 
 `workflow_scripts.predictions.answer`, and scored by `workflow_scripts.scores.score`. Only the network is left out: what it would say is
 known. `--clean` gives the references as the config's cleaning leaves them (`normalise`), what a model can learn at best.
 
-Printed is for each tokenizer how many of the directions have 100 chrF++ and 100 BLEU, then the worst; `--players` has the null players
+Printed is for each tokenizer how many of the directions have 100 chrF++ and 100 BLEU, then those that have less; `--players` has the null players
 instead: what each scores beside the oracle, whether it is ever called better, and which measure of health names it.
 """
 
@@ -23,7 +23,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -207,7 +207,7 @@ def main() -> None:
             says = NULL_PLAYERS["the reference"][0]
             settings = settings_for(template, [0], arguments.sentences, 10, ["X-eng", "eng-X", "X-zho", "zho-X"])
             rows = play(model, published, codes, settings, says, place / name, "oracle", clean=arguments.clean)
-            report(name, rows, time.monotonic() - start)
+            report(name, rows, with_doubles(published), time.monotonic() - start)
             lines += [{"tokenizer": name} | row for row in rows]
         if arguments.table and lines:
             with arguments.table.open("w", encoding="utf-8", newline="") as file:
@@ -216,13 +216,28 @@ def main() -> None:
                 writer.writerows(lines)
 
 
-def report(name: str, rows: list[dict[str, Any]], seconds: float) -> None:
-    """One line of the table, the worst directions, and what health says of perfect answers."""
+def with_doubles(benchmark: Path) -> list[str]:
+    """Languages of a benchmark in which a test sentence stands twice."""
+    texts = {
+        path.stem: [row["text"] for row in files.read_json(path)["items"] if row["split"] == "devtest"] for path in benchmark.iterdir()
+    }
+    return [language for language, found in texts.items() if len(set(found)) < len(found)]
+
+
+def report(name: str, rows: list[dict[str, Any]], twice: Collection[str], seconds: float) -> None:
+    """One line of the table, the directions below 100, and what health says of perfect answers.
+
+    `twice`: languages in which a test sentence stands twice, so that no answer to it is right for both its references.
+    """
     scored = {metric: [row for row in rows if row["metric"] == metric] for metric in ("chrF++", "BLEU")}
     perfect = ", ".join(f"100 {metric} in {sum(row['value'] == 100 for row in found)}" for metric, found in scored.items())
     print(f"{name}: {len(scored['chrF++'])} directions; {perfect}; {seconds:.0f} s")
-    worst = sorted((row["value"], row["metric"], row["direction"]) for found in scored.values() for row in found)[:5]
-    print("  worst: " + ", ".join(f"{direction} {metric} {value:.2f}" for value, metric, direction in worst))
+    below = sorted({row["direction"] for found in scored.values() for row in found if row["value"] < 100})
+    for direction in below:
+        values = ", ".join(
+            f"{row['metric']} {row['value']:.2f}" for found in scored.values() for row in found if row["direction"] == direction
+        )
+        print(f"  {direction}: {values}{' (asks one sentence twice)' if direction.split('-')[0] in twice else ''}")
     rates = sorted({measure for _, measure in NULL_PLAYERS.values() if measure})
     most = {rate: max(row["value"] for row in rows if row["metric"] == rate) for rate in rates}
     print("  at most: " + ", ".join(f"{rate} {value:.1f} %" for rate, value in most.items()), flush=True)
