@@ -10,8 +10,8 @@ Each reference is written with the model's tokenizer by its chat template, read 
 `workflow_scripts.predictions.answer`, and scored by `workflow_scripts.scores.score`. Only the network is left out: what it would say is
 known. `--clean` gives the references as the config's cleaning leaves them (`normalise`), what a model can learn at best.
 
-Printed is for each tokenizer how many of the directions have 100 chrF++ and 100 BLEU, then those that have less; `--players` has the null players
-instead: what each scores beside the oracle, whether it is ever called better, and which measure of health names it.
+Printed is for each tokenizer how many of the directions have 100 chrF++ and 100 BLEU, then those that have less. `--players` has the
+null players instead: what each scores beside the oracle, whether it is ever called better, and which measure of health names it.
 """
 
 import argparse
