@@ -15,6 +15,7 @@ from ..common.cli import UserError
 from . import health, significance
 from .verdicts import BETTER, UNCLEAR, WORSE, gain
 
+WRITTEN = ("flores", "instructions")  # shapes of benchmarks whose answers are compared with a reference
 PRIMARY = ("chrF++", "accuracy")  # the metric a benchmark is judged by; the others stand in the tables and the language pages
 FAMILY = ["model", "baseline", "benchmark", "protocol", "metric", "group"]  # tests that differ in the language alone
 VERDICTS = {"better": BETTER, "unclear": UNCLEAR, "worse": WORSE}
@@ -306,7 +307,7 @@ class Run:
 
     def mean_test(self, rows: pd.DataFrame, differences: list[float]) -> tuple[str, significance.Mean]:
         """What the mean over the languages of `rows`, tests of one kind, is tested over, and the test."""
-        if self.benchmarks[rows["benchmark"].iloc[0]]["shape"] == "flores":
+        if self.benchmarks[rows["benchmark"].iloc[0]]["shape"] in WRITTEN:
             return "languages", significance.over_languages(differences)
         keys = rows[TESTED]
         found = self.gains.merge(keys, on=TESTED) if len(self.gains) else keys.iloc[:0]
