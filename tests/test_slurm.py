@@ -129,7 +129,7 @@ def test_a_machine_without_slurm_says_so(fresh: Path, tmp_path: Path) -> None:
 def test_a_dry_run_shows_the_estimate(cluster: slurm_cluster.Cluster, fresh: Path) -> None:
     output = workspace.snakemake(fresh, "--profile", "slurm", *workspace.REHEARSAL, "--dry-run", env=cluster.environment)
     lines = {line.split()[0]: line.split()[1:] for line in output[output.index("\nestimate ") :].splitlines() if line.strip()}
-    assert lines["benchmark"][:2] == ["15", "15"]  # local: fifteen of fifteen
+    assert lines["benchmark"][:2] == ["20", "20"]  # local: all twenty
     assert lines["trained_model"][:2] == ["1", "0"] and float(lines["trained_model"][2]) > 0
     assert lines["whole"][0] == "run" and float(lines["whole"][3]) > 0
 
