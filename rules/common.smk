@@ -461,6 +461,12 @@ def sft_settings(wildcards):
     return as_json(config["models"][wildcards.model]["sft"] | ({"asking": asking} if asking else {}))
 
 
+def raw_of(language, ending):
+    """A file of each raw table that a language is read from."""
+    tables_of = settings.corpora_of(config, language)[0]
+    return [f"results/corpora/raw/{name.removesuffix('.parquet')}{ending}" for name in tables_of]
+
+
 wildcard_constraints:
     language=only(config["languages"]),
     benchmark=only([*BENCHMARKS, *HARNESS]),

@@ -11,12 +11,6 @@ Try:  snakemake results/corpora/swh_Latn.parquet
 """
 
 
-def raw_of(language, ending):
-    """A file of each raw table that a language is read from."""
-    tables_of = settings.corpora_of(config, language)[0]
-    return [f"results/corpora/raw/{name.removesuffix('.parquet')}{ending}" for name in tables_of]
-
-
 rule read_corpus:
     input:
         source=lambda wildcards: files_of(source_of(wildcards.corpus)),

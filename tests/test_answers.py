@@ -57,6 +57,11 @@ def test_remarks_alone_and_further_lines_are_noted() -> None:
     assert answers.tidy(more, SOURCE, REFERENCE) == (more, {"more lines"})
 
 
+def test_a_colon_of_the_text_is_no_remark() -> None:
+    written = "Warnung:\nDie Datei ist da."
+    assert answers.tidy(written, "Warning: the file is there.", "Warnung: Die Datei ist da.") == (written, {"more lines"})
+
+
 def test_limits_thoughts_and_repeated_examples_are_noted() -> None:
     row: dict[str, Any] = {"answer": "Der Hund schläft.", "finish": "length", "thinking": 12}
     found = answers.judge(row, "deu_Latn", SOURCE, REFERENCE, ["Der Hund schläft!", "Anderes"])
@@ -73,9 +78,21 @@ def test_a_thinking_block_ends_where_its_mark_does(opening: str, closing: str) -
 
     block = f"{opening}hm, a cat?{closing}"
     for text, taken in ((f"{block}Die Katze", block), (f"\nhm{closing}\n\nDie Katze", f"\nhm{closing}"), ("Die Katze", "")):
-        assert thinking_end(decode, list(map(ord, text))) == len(taken)
+        assert thinking_end(decode, list(map(ord, text))) == (len(taken), "")
     endless = f" {opening} and on and on"
-    assert thinking_end(decode, list(map(ord, endless))) == len(endless)
+    assert thinking_end(decode, list(map(ord, endless))) == (len(endless), "")
+    later = f"Nutze {opening} und {closing} so."
+    assert thinking_end(decode, list(map(ord, later))) == (0, ""), "a mark that an answer speaks of"
+
+
+def test_a_token_that_ends_the_block_and_begins_the_answer_loses_nothing() -> None:
+    """In Qwen 2.5 `</think>` is several tokens, and the last one may hold the first word."""
+    tokens = ["<think>", "a</think", ">The", " cat"]
+
+    def decode(ids: list[int]) -> str:
+        return "".join(tokens[number] for number in ids)
+
+    assert thinking_end(decode, [0, 1, 2, 3]) == (3, "The")
 
 
 def test_an_evaluation_that_lost_lines_is_refused(tmp_path: Path) -> None:

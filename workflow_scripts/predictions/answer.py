@@ -46,7 +46,8 @@ def content_key(fingerprint: str, question: prompts.Question, settings: dict[str
     asking = settings["asking"]
     decoding: dict[str, Any] = {"choices": prompts.LETTERS if question.kind == "letters" else HARNESS_CHOICES}
     if question.kind in ("translation", "chat"):
-        decoding = {"max_new_tokens": settings["max_new_tokens"] + asking["thinking_tokens"], "stop": stop_of(question.kind, settings)}
+        decoding = {name: found for name, found in asking.items() if name == "thinking_tokens" and found}
+        decoding |= {"max_new_tokens": settings["max_new_tokens"], "stop": stop_of(question.kind, settings)}
         if question.kind == "translation":
             decoding["lengths"] = lengths
         if (beams := settings.get("beams", 1)) > 1:

@@ -91,17 +91,20 @@ class Writer:
             return self._answer(ids[:-1], "stop", len(ids))
         # The stop string's last character is in the last token, and each token brings at least one byte of it.
         if stop and stop in self._text(ids[-len(stop.encode()) :]):
-            own = ids[thinking_end(self._raw, ids) :]
+            thinking, begun = thinking_end(self._raw, ids)
+            own = ids[thinking:]
+            if thinking and not own:  # the block goes on, or has just ended
+                return self._answer(ids, "length", len(ids)) if len(ids) >= limit else None
             # A broken character before the stop swallows it on decoding; then all but the last token is the answer.
-            texts = (self._text(own), self._text(own[:-1]) + stop)
+            texts = (begun + self._text(own), begun + self._text(own[:-1]) + stop)
             line, ended, _ = next(text for text in texts if stop in text).lstrip().partition(stop)
             if ended:  # a line break before the first word says nothing
                 return Answer(line.strip(), "stop", len(ids), len(ids) - len(own))
         return self._answer(ids, "length", len(ids)) if len(ids) >= limit else None
 
     def _answer(self, ids: list[int], finish: str, tokens: int) -> Answer:
-        thinking = thinking_end(self._raw, ids)
-        return Answer(self._text(ids[thinking:]).strip(), finish, tokens, thinking)
+        thinking, begun = thinking_end(self._raw, ids)
+        return Answer((begun + self._text(ids[thinking:])).strip(), finish, tokens, thinking)
 
     def first_ending(self, ids: list[int], limit: int, stop: str) -> Answer:
         """The answer that these tokens hold, without what stands behind its end."""

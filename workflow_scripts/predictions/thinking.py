@@ -15,16 +15,20 @@ MARKS = (
 )
 
 
-def thinking_end(decode: Callable[[list[int]], str], ids: list[int]) -> int:
-    """How many tokens the block takes at the beginning of an answer: 0 without one, all of them where it never ends.
+def thinking_end(decode: Callable[[list[int]], str], ids: list[int]) -> tuple[int, str]:
+    """How many tokens the block takes at the beginning of an answer, and what the last of them says beyond its end.
 
-    `decode` gives the text of tokens, special ones included.
+    No token without a block, all of them where it never ends. A mark that comes up later in an answer is text. `decode` gives the text
+    of tokens, special ones included.
     """
     text = decode(ids)
     for opening, closing in MARKS:
-        if closing in text:
+        before, found, _ = text.partition(closing)
+        begun = text.lstrip().startswith(opening)
+        if found and (begun or opening not in before):
             # One by one: where bytes are tokens, a character cut in two can hide the text before it, so no search by halves finds it.
-            return next(length for length in range(1, len(ids) + 1) if closing in decode(ids[:length]))
-        if text.lstrip().startswith(opening):
-            return len(ids)
-    return 0
+            length = next(length for length in range(1, len(ids) + 1) if closing in decode(ids[:length]))
+            return length, decode(ids[:length]).partition(closing)[2]
+        if begun:
+            return len(ids), ""
+    return 0, ""

@@ -13,6 +13,7 @@ from .copies import is_copy
 
 FENCE = re.compile(r"\A```[^\n`]*\n(.*?)\n?```\Z", re.DOTALL)
 REMARK = re.compile(r"\A[^\n]*[:：][*_ ]*\n\s*(?=\S)")  # a first line that ends with a colon, and more behind it
+COLON = re.compile("[:：]")  # where the text itself has one, a line that ends with it may be its beginning
 AROUND = (
     ("**", "**"), ("__", "__"), ("*", "*"), ("_", "_"), ("`", "`"), ('"', '"'), ("“", "”"), ("„", "“"), ("„", "”"), ("«", "»"),
     ("»", "«"), ("'", "'"), ("‘", "’"), ("「", "」"), ("『", "』"), ("《", "》"), ("‹", "›"),
@@ -39,7 +40,7 @@ def tidy(text: str, source: str, reference: str) -> tuple[str, set[str]]:
     plain = text.strip()
     if "\n" not in source and (fenced := FENCE.match(plain)):
         plain, notes = fenced[1].strip(), {"wrapped"}
-    if "\n" not in source and (remark := REMARK.match(plain)):
+    if "\n" not in source and "\n" not in reference and not COLON.search(source + reference) and (remark := REMARK.match(plain)):
         plain = plain[remark.end() :].strip()
         notes.add("preamble")
     if plain.endswith((":", "：")) and not source.strip().endswith((":", "：")) and not reference.strip().endswith((":", "：")):

@@ -55,7 +55,7 @@ def health(target: str, sources: Texts, hypotheses: Texts, references: Texts, no
     )
     for metric, note in NOTED.items():
         yield share(metric, [note in found for found in notes], "v1")
-    length = sum(map(len, hypotheses)) / sum(map(len, references))
+    length = sum(map(len, hypotheses)) / max(1, sum(map(len, references)))
     yield {"metric": "length ratio", "value": length, "signature": "pivotlift|length ratio|v1"}
 
 

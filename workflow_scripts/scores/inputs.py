@@ -185,7 +185,7 @@ def _judged(groups: Groups, sides: dict[str, Side]) -> Groups:
     found: Groups = {}
     for key, lines in groups.items():
         source, target = key[0].split("-")[0], key[0].split("-")[-1]
-        if isinstance(lines, str) or target not in sides:
+        if isinstance(lines, str) or not {source, target} <= sides.keys():
             found[key] = lines if isinstance(lines, str) else "n/a: not asked of the model that is scored"
             continue
         texts, references = sides[source].texts, sides[target]
