@@ -87,7 +87,7 @@ def test_from_the_command_line_a_cluster_outlives_its_starter_and_stops_without_
         ).stdout
 
     printed = command("start", str(folder), "--nodes=1", "--no-accounting")
-    assert printed == f"export SLURM_CONF={folder}/slurm.conf\nexport PATH={folder}/bin:$PATH\n"
+    assert printed == f"export SLURM_CONF={folder}/slurm.conf PIVOTLIFT_CPU=1\nexport PATH={folder}/bin:$PATH\n"
     cluster = Cluster(folder)
     try:
         assert cluster.node_state("n1") == "idle"
