@@ -62,6 +62,21 @@ def test_a_colon_of_the_text_is_no_remark() -> None:
     assert answers.tidy(written, "Warning: the file is there.", "Warnung: Die Datei ist da.") == (written, {"more lines"})
 
 
+@pytest.mark.parametrize(
+    ("written", "note"),
+    [
+        (f"German: {REFERENCE}", "preamble"),
+        (f"Sure! Here is the translation: {REFERENCE}", "preamble"),
+        (f"- {REFERENCE}", "wrapped"),
+        (f"1. {REFERENCE}", "wrapped"),
+        (f"({REFERENCE})", "wrapped"),
+        (f"<translation>{REFERENCE}</translation>", "wrapped"),
+    ],
+)
+def test_habits_on_the_same_line_are_named(written: str, note: str) -> None:
+    assert answers.tidy(written, SOURCE, REFERENCE) == (written, {note})
+
+
 def test_limits_thoughts_and_repeated_examples_are_noted() -> None:
     row: dict[str, Any] = {"answer": "Der Hund schläft.", "finish": "length", "thinking": 12}
     found = answers.judge(row, "deu_Latn", SOURCE, REFERENCE, ["Der Hund schläft!", "Anderes"])

@@ -14,6 +14,8 @@ from .copies import is_copy
 FENCE = re.compile(r"\A```[^\n`]*\n(.*?)\n?```\Z", re.DOTALL)
 REMARK = re.compile(r"\A[^\n]*[:：][*_ ]*\n\s*(?=\S)")  # a first line that ends with a colon, and more behind it
 COLON = re.compile("[:：]")  # where the text itself has one, a line that ends with it may be its beginning
+LABEL = re.compile(r"\A[^\n:：]{1,60}[:：]\s*\S")
+ODD_BEGINNING = re.compile(r"\A(?:[-*•] |\d{1,2}\. |[\[(<{\\`~])")  # a list, a bracket, a tag, code
 AROUND = (
     ("**", "**"), ("__", "__"), ("*", "*"), ("_", "_"), ("`", "`"), ('"', '"'), ("“", "”"), ("„", "“"), ("„", "”"), ("«", "»"),
     ("»", "«"), ("'", "'"), ("‘", "’"), ("「", "」"), ("『", "』"), ("《", "》"), ("‹", "›"),
@@ -50,6 +52,10 @@ def tidy(text: str, source: str, reference: str) -> tuple[str, set[str]]:
         if inner == plain or unwrapped(source.strip()) != source.strip() or unwrapped(reference.strip()) != reference.strip():
             break
         plain = inner
+        notes.add("wrapped")
+    if not COLON.search(source + reference) and LABEL.match(plain):
+        notes.add("preamble")  # "German: ..." on the same line: where it ends is a guess, so it is only named
+    if ODD_BEGINNING.match(plain) and not ODD_BEGINNING.match(source.strip()) and not ODD_BEGINNING.match(reference.strip()):
         notes.add("wrapped")
     if plain.count("\n") > source.strip().count("\n"):
         notes.add("more lines")

@@ -84,10 +84,10 @@ def in_script(texts: Texts, script: str) -> list[bool]:
 
 
 def same_answers(hypotheses: Texts, references: Texts) -> list[bool]:
-    """Answers that are given to another item too, more often than the reference is."""
-    said, wanted = (Counter(map(folded, texts)) for texts in (hypotheses, references))
-    pairs = zip(map(folded, hypotheses), map(folded, references), strict=True)
-    return [bool(text) and said[text] > max(1, wanted[reference]) for text, reference in pairs]
+    """Answers that are given to another item too, numbered or not, more often than the reference is."""
+    keys = [["".join(filter(str.isalpha, folded(text))) or text.strip() for text in texts] for texts in (hypotheses, references)]
+    said, wanted = map(Counter, keys)
+    return [bool(text) and said[text] > max(1, wanted[reference]) for text, reference in zip(*keys, strict=True)]
 
 
 def loops(answer: str) -> bool:
